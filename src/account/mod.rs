@@ -1,1 +1,3 @@
-//! (see lib.rs)
+//! Floor 4, the account: one bare JID with its rooms, its clients and its account session.
+
+pub mod handle;

@@ -1,1 +1,3 @@
-//! (see lib.rs)
+//! Floor 3, sockets.
+
+pub mod link;
