@@ -2,6 +2,7 @@
 
 pub mod conditions;
 pub mod header;
+pub mod ids;
 pub mod ns;
 pub mod shared;
 pub mod stanza;

@@ -1,0 +1,1 @@
+//! An account, its clients and its rooms.

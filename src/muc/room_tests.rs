@@ -1,0 +1,1 @@
+//! Conversations between a room, an account and its clients.
