@@ -144,7 +144,7 @@ impl Account {
         match input {
             Input::Hello(client, jid) => self.hello(client, jid, out),
             Input::Stanza(client, stanza, fresh) => self.from_client(now, client, stanza, fresh, out),
-            Input::Available(client, true) => drop(client),
+            Input::Available(_, true) => {}
             Input::Available(client, false) => {
                 self.each_room(now, out, |room, outs| room.client_unavailable(now, client, outs));
             }
