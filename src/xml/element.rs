@@ -119,9 +119,14 @@ impl<'t> Node<'t> {
         &self.tree.text[item.range.start + 1..end]
     }
 
+    /// The name with its prefix.
+    pub fn qualified_name(&self) -> &'t str {
+        &self.tag()[..self.item().name_len]
+    }
+
     /// The local name.
     pub fn name(&self) -> &'t str {
-        let qualified = &self.tag()[..self.item().name_len];
+        let qualified = self.qualified_name();
         qualified.rsplit(':').next().unwrap_or(qualified)
     }
 
@@ -140,6 +145,17 @@ impl<'t> Node<'t> {
         let mut attributes = Attributes::new(self.tag(), self.item().name_len);
         let found = attributes.with_checks(false).flatten().find(|a| a.key.0 == name)?;
         found.normalized_value(XmlVersion::Implicit1_0).ok()
+    }
+
+    /// Where the value of an attribute stands in the bytes, as it was written.
+    pub fn attr_range(&self, name: &str) -> Option<Range<usize>> {
+        let tag = self.tag();
+        let mut attributes = Attributes::new(tag, self.item().name_len);
+        let found = attributes.with_checks(false).flatten().find(|a| a.key.0 == name)?;
+        let Cow::Borrowed(value) = found.value else { return None };
+        // The value is a slice of the tag, so the difference of their addresses is its place there.
+        let start = self.item().range.start + 1 + (value.as_ptr() as usize - tag.as_ptr() as usize);
+        Some(start..start + value.len())
     }
 
     /// The child elements, in order.
@@ -226,6 +242,7 @@ mod tests {
         assert_eq!(root.child_text("body", "jabber:client").as_deref(), Some("x < y!<z>"));
         let q = root.child("q", "urn:p").unwrap();
         assert_eq!(q.attr("r").as_deref(), Some("1"));
+        assert_eq!(&text[q.attr_range("r").unwrap()], "1");
         assert_eq!(q.raw(), "<p:q r=\"1\"/>");
         assert!(q.is_empty_tag());
         assert_eq!(root.children().count(), 2);

@@ -3,4 +3,5 @@
 pub mod conditions;
 pub mod header;
 pub mod ns;
+pub mod shared;
 pub mod stanza;

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::xml::element::{Tree, ViewError};
+use crate::xml::element::{Node, Tree, ViewError};
 use crate::xml::framer::{Element, Space};
 use crate::xml::writer::escape;
 
@@ -244,11 +244,15 @@ impl Stanza {
 
     /// The content between start tag and end tag.
     pub fn content(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.tag_end as usize..self.content_end()]).unwrap_or_default()
+    }
+
+    /// Where the content ends: at the end tag, or behind the start tag of an empty element.
+    fn content_end(&self) -> usize {
         if self.empty {
-            return "";
+            return self.tag_end as usize;
         }
-        let end = memchr::memrchr(b'<', &self.bytes).unwrap_or(self.bytes.len());
-        std::str::from_utf8(&self.bytes[self.tag_end as usize..end.max(self.tag_end as usize)]).unwrap_or_default()
+        memchr::memrchr(b'<', &self.bytes).unwrap_or(self.bytes.len()).max(self.tag_end as usize)
     }
 
     /// The whole element, to look inside.
@@ -258,7 +262,7 @@ impl Stanza {
 
     /// Begins a changed copy.
     pub fn edit(&self) -> Edit<'_> {
-        Edit { stanza: self, set: Vec::new(), first: String::new(), last: String::new(), cut: Vec::new() }
+        Edit { stanza: self, set: Vec::new(), splices: Vec::new() }
     }
 }
 
@@ -268,9 +272,7 @@ impl Stanza {
 pub struct Edit<'a> {
     stanza: &'a Stanza,
     set: Vec<(&'a str, Option<Cow<'a, str>>)>,
-    first: String,
-    last: String,
-    cut: Vec<Range<usize>>,
+    splices: Vec<(Range<usize>, String)>,
 }
 
 impl<'a> Edit<'a> {
@@ -287,20 +289,31 @@ impl<'a> Edit<'a> {
     }
 
     /// Adds XML as the last child.
-    pub fn append(mut self, xml: &str) -> Self {
-        self.last.push_str(xml);
-        self
+    pub fn append(self, xml: &str) -> Self {
+        let end = self.stanza.content_end();
+        self.splice(end..end, xml)
     }
 
-    /// Adds XML as the first child.
-    pub fn prepend(mut self, xml: &str) -> Self {
-        self.first.push_str(xml);
-        self
+    /// Leaves out a range of the original bytes that lies behind the start tag.
+    pub fn cut(self, range: Range<usize>) -> Self {
+        self.splice(range, "")
     }
 
-    /// Leaves out a range of the original bytes that lies behind the start tag. Ranges must not overlap.
-    pub fn cut(mut self, range: Range<usize>) -> Self {
-        self.cut.push(range);
+    /// Puts XML as the last child into an element of this stanza.
+    pub fn append_to(self, node: Node<'_>, xml: &str) -> Self {
+        if node.is_empty_tag() {
+            let end = node.range().end;
+            let text = format!(">{xml}</{}>", node.qualified_name());
+            return self.splice(end - 2..end, &text);
+        }
+        let end = node.inner().end;
+        self.splice(end..end, xml)
+    }
+
+    /// Replaces a range of the original bytes that lies behind the start tag. Ranges must not overlap; of several
+    /// insertions at one place the first called comes first.
+    pub fn splice(mut self, range: Range<usize>, xml: &str) -> Self {
+        self.splices.push((range, xml.to_owned()));
         self
     }
 
@@ -308,35 +321,29 @@ impl<'a> Edit<'a> {
     pub fn finish(mut self) -> Stanza {
         let stanza = self.stanza;
         let bytes = &stanza.bytes;
-        let mut out = Vec::with_capacity(bytes.len() + 128 + self.first.len() + self.last.len());
+        let extra: usize = self.splices.iter().map(|(_, xml)| xml.len()).sum();
+        let mut out = Vec::with_capacity(bytes.len() + 128 + extra);
         let name_end = stanza.name_end as usize;
         out.extend_from_slice(&bytes[..name_end]);
         self.attributes(&mut out);
-        let tag_end = stanza.tag_end as usize;
-        if stanza.empty {
-            if self.first.is_empty() && self.last.is_empty() {
-                out.extend_from_slice(b"/>");
-            } else {
-                out.push(b'>');
-                out.extend_from_slice(self.first.as_bytes());
-                out.extend_from_slice(self.last.as_bytes());
+        if stanza.empty && extra == 0 {
+            out.extend_from_slice(b"/>");
+        } else {
+            out.push(b'>');
+            self.splices.sort_by_key(|(range, _)| (range.start, range.end));
+            let mut at = stanza.tag_end as usize;
+            for (range, xml) in &self.splices {
+                out.extend_from_slice(&bytes[at..range.start.max(at)]);
+                out.extend_from_slice(xml.as_bytes());
+                at = range.end.max(at);
+            }
+            if stanza.empty {
                 out.extend_from_slice(b"</");
                 out.extend_from_slice(&bytes[1..name_end]);
                 out.push(b'>');
+            } else {
+                out.extend_from_slice(&bytes[at..]);
             }
-        } else {
-            out.push(b'>');
-            out.extend_from_slice(self.first.as_bytes());
-            let end = memchr::memrchr(b'<', bytes).unwrap_or(bytes.len());
-            let mut at = tag_end;
-            self.cut.sort_by_key(|r| r.start);
-            for range in &self.cut {
-                out.extend_from_slice(&bytes[at..range.start.max(at)]);
-                at = range.end.max(at);
-            }
-            out.extend_from_slice(&bytes[at..end.max(at)]);
-            out.extend_from_slice(self.last.as_bytes());
-            out.extend_from_slice(&bytes[end..]);
         }
         let name = name_end - stanza.name().len()..name_end;
         Stanza::new(Element { bytes: out.into(), space: stanza.space, name, inherits: stanza.inherits })
@@ -411,8 +418,8 @@ mod tests {
     #[test]
     fn edits_only_what_was_asked() {
         let s = Stanza::own("<message to=\"a\" type='chat'><body>x</body></message>");
-        let changed = s.edit().set("to", "q\"'").remove("type").set("id", "1").append("<y/>").prepend("<z/>").finish();
-        assert_eq!(text(&changed), "<message to=\"q&quot;&apos;\" id='1'><z/><body>x</body><y/></message>");
+        let changed = s.edit().set("to", "q\"'").remove("type").set("id", "1").append("<y/>").finish();
+        assert_eq!(text(&changed), "<message to=\"q&quot;&apos;\" id='1'><body>x</body><y/></message>");
         assert_eq!(changed.to().as_deref(), Some("q\"'"));
         let s = Stanza::own("<presence/>");
         assert_eq!(text(&s.edit().set("to", "r").finish()), "<presence to='r'/>");
@@ -425,5 +432,10 @@ mod tests {
         let tree = s.tree().unwrap();
         let b = tree.root().child("b", "jabber:client").unwrap().range();
         assert_eq!(text(&s.edit().cut(b).finish()), "<message><a/><c/></message>");
+        let a = tree.root().child("a", "jabber:client").unwrap();
+        assert_eq!(
+            text(&s.edit().append_to(a, "<d/>").append("<e/>").finish()),
+            "<message><a><d/></a><b/><c/><e/></message>"
+        );
     }
 }
