@@ -5,7 +5,7 @@ use ring::digest;
 use tokio_rustls::rustls::{CommonState, ProtocolVersion};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::login::sasl::ChannelBinding;
+use crate::stream::sasl::ChannelBinding;
 
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 

@@ -19,10 +19,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::link::{Link, Socket};
-use super::login::sasl::ChannelBinding;
 use super::tls::{ClientTls, TlsError};
 use crate::config;
 use crate::config::{Address, UpstreamTls};
+use crate::stream::sasl::ChannelBinding;
 use crate::xml::framer::Limits;
 use resolve::{Resolver, Target};
 

@@ -9,36 +9,21 @@ use jid::FullJid;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::link::{Event, Link, LinkError};
-use crate::xml::framer::Frame;
+use crate::stream::sasl::{Mechanism, SaltedPassword, SaslError};
+use crate::xml::framer::{Frame, Space};
+use crate::xml::writer::escape;
 use crate::xmpp::header::Header;
+use crate::xmpp::ns;
 use crate::xmpp::stanza::Stanza;
 
-pub mod sasl {
-    //! Stands in for `stream::sasl`.
-    #![allow(missing_docs)]
-    use secrecy::SecretString;
+mod exchange;
+mod features;
 
-    #[derive(Debug, Clone, Default)]
-    pub struct ChannelBinding {
-        pub exporter: Option<Vec<u8>>,
-        pub server_end_point: Option<Vec<u8>>,
-    }
-    #[derive(Debug, Clone)]
-    pub enum Secret {
-        Password(SecretString),
-        Salted(SaltedPassword),
-    }
-    #[derive(Debug, Clone)]
-    pub struct SaltedPassword;
-    #[derive(Debug, Clone, Copy)]
-    pub enum Mechanism {}
-    #[derive(Debug, Clone, Copy, Default)]
-    pub struct Policy;
-    #[derive(Debug, thiserror::Error)]
-    #[error("")]
-    pub struct SaslError;
-}
-use sasl::{ChannelBinding, Mechanism, Policy, SaltedPassword, SaslError, Secret};
+pub use exchange::login;
+pub use features::{binding_types, is, mechanisms, offers};
+
+/// The session of RFC 3921 §3, which old servers still ask for.
+const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 
 /// A stream whose header and features have arrived.
 #[derive(Debug)]
@@ -101,24 +86,30 @@ pub enum LoginError {
     Timeout(Duration),
 }
 
-/// Sends `header` and waits for the server's and its features. The link must be at the start of a stream.
-pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(link: &mut Link<S>, header: &[u8]) -> Result<Opened, LoginError> {
-    let _ = (link, header);
-    Err(LoginError::Protocol("not yet".into()))
+impl LoginError {
+    /// Whether the kept keys are of no use any more: the account has to log in anew.
+    pub fn keys_are_dead(&self) -> bool {
+        matches!(self, LoginError::Sasl(SaslError::SaltChanged | SaslError::HashNotOffered { .. }))
+    }
+
+    /// Whether the server itself said no to these credentials (S7: authority has ended).
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, LoginError::Refused { .. })
+    }
 }
 
-/// Logs in with the best mechanism that `features` offer and `policy` allows. After it the stream restarts:
-/// [`Link::restart`] has been called, the caller opens it anew.
-pub async fn login<S: AsyncRead + AsyncWrite + Unpin>(
-    link: &mut Link<S>,
-    features: &Stanza,
-    username: &str,
-    secret: Secret,
-    binding: &ChannelBinding,
-    policy: &Policy,
-) -> Result<LoggedIn, LoginError> {
-    let _ = (link, features, username, secret, binding, policy);
-    Err(LoginError::Protocol("not yet".into()))
+/// Sends `header` and waits for the server's header and its features. The link must be at the start of a stream.
+pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(link: &mut Link<S>, header: &[u8]) -> Result<Opened, LoginError> {
+    link.queue(header);
+    let header = match link.recv().await {
+        Ok(Event::Frame(Frame::Header(bytes))) => Header::parse(bytes),
+        other => return Err(unexpected(other, "a stream header")),
+    };
+    let features = element(link, "<stream:features/>").await?;
+    if features.space() != Space::Streams || features.name() != "features" {
+        return Err(LoginError::Protocol(format!("<{}/> instead of <stream:features/>", features.name())));
+    }
+    Ok(Opened { header, features })
 }
 
 /// Binds `resource` (RFC 6120 §7), or one that the server chooses, and returns the JID as bound. Starts the session
@@ -128,8 +119,55 @@ pub async fn bind<S: AsyncRead + AsyncWrite + Unpin>(
     features: &Stanza,
     resource: Option<&str>,
 ) -> Result<FullJid, LoginError> {
-    let _ = (link, features, resource);
-    Err(LoginError::Protocol("not yet".into()))
+    let resource = resource.map(|r| format!("<resource>{}</resource>", escape(r))).unwrap_or_default();
+    let answer = ask(link, "bind", &format!("<bind xmlns='{}'>{resource}</bind>", ns::BIND)).await?;
+    let jid = answer
+        .tree()
+        .ok()
+        .and_then(|tree| tree.root().child("bind", ns::BIND)?.child_text("jid", ns::BIND))
+        .and_then(|jid| FullJid::new(jid.trim()).ok())
+        .ok_or_else(|| LoginError::Protocol("no full JID in the answer to <bind/>".into()))?;
+    if features::wants_session(features) {
+        ask(link, "session", &format!("<session xmlns='{SESSION}'/>")).await?;
+    }
+    Ok(jid)
+}
+
+/// Sends an IQ of type set and waits for its answer. Nothing else is expected from a server at this point; what
+/// comes all the same is left out.
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    link: &mut Link<S>,
+    id: &str,
+    payload: &str,
+) -> Result<Stanza, LoginError> {
+    link.queue(format!("<iq type='set' id='{id}'>{payload}</iq>").as_bytes());
+    loop {
+        let stanza = element(link, "the answer to an IQ").await?;
+        if !stanza.is_iq() || stanza.id().as_deref() != Some(id) {
+            tracing::debug!(name = stanza.name(), "a stanza before the resource was bound");
+        } else if stanza.is_type("result") {
+            return Ok(stanza);
+        } else if stanza.is_type("error") {
+            let condition = features::condition(&stanza, "error", ns::STANZA_ERRORS);
+            return Err(LoginError::Bind { condition });
+        }
+    }
+}
+
+/// The next element; a stream error is an error.
+pub(super) async fn element<S: AsyncRead + AsyncWrite + Unpin>(
+    link: &mut Link<S>,
+    wanted: &str,
+) -> Result<Stanza, LoginError> {
+    let stanza = match link.recv().await {
+        Ok(Event::Frame(Frame::Element(element))) => Stanza::new(element),
+        other => return Err(unexpected(other, wanted)),
+    };
+    if stanza.space() == Space::Streams && stanza.name() == "error" {
+        let (condition, text) = features::failure(&stanza, ns::STREAM_ERRORS);
+        return Err(LoginError::Stream { condition, text, raw: stanza.bytes().clone() });
+    }
+    Ok(stanza)
 }
 
 /// `work`, given up after `limit`.
@@ -137,30 +175,7 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Log
     tokio::time::timeout(limit, work).await.unwrap_or(Err(LoginError::Timeout(limit)))
 }
 
-/// The SASL mechanisms that the features offer.
-pub fn mechanisms(features: &Stanza) -> Vec<String> {
-    let _ = features;
-    Vec::new()
-}
-
-/// The channel-binding types that the features list (XEP-0440); `None` if the server does not list any.
-pub fn binding_types(features: &Stanza) -> Option<Vec<String>> {
-    let _ = features;
-    None
-}
-
-/// Whether the features have a child `name` in `space`.
-pub fn offers(features: &Stanza, name: &str, space: &str) -> bool {
-    features.tree().is_ok_and(|tree| tree.root().child(name, space).is_some())
-}
-
-/// Whether the element itself is `name` in `space`.
-pub fn is(element: &Stanza, name: &str, space: &str) -> bool {
-    element.tree().is_ok_and(|tree| tree.root().is(name, space))
-}
-
-/// What went wrong when something else came than `wanted`.
-pub fn unexpected(came: Result<Event, LinkError>, wanted: &str) -> LoginError {
+fn unexpected(came: Result<Event, LinkError>, wanted: &str) -> LoginError {
     match came {
         Ok(Event::Frame(Frame::Element(element))) => {
             LoginError::Protocol(format!("<{}/> instead of {wanted}", Stanza::new(element).name()))

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
 use super::DialError;
-use crate::net::link::{Event, Link};
+use crate::net::link::Link;
 use crate::net::login::{self, LoginError};
-use crate::xml::framer::{Frame, Limits};
+use crate::xml::framer::Limits;
 use crate::xmpp::header::Header;
 use crate::xmpp::ns;
-use crate::xmpp::stanza::Stanza;
 
 /// Talks the server into TLS; the handshake comes next. Nothing that was said before it is kept.
 pub(super) async fn negotiate(
@@ -26,10 +25,7 @@ pub(super) async fn negotiate(
         return Err(DialError::NoStartTls { peer });
     }
     link.queue(format!("<starttls xmlns='{}'/>", ns::TLS).as_bytes());
-    let answer = match link.recv().await {
-        Ok(Event::Frame(Frame::Element(element))) => Stanza::new(element),
-        other => return Err(refused(peer, login::unexpected(other, "the answer to <starttls/>"))),
-    };
+    let answer = login::element(&mut link, "the answer to <starttls/>").await.map_err(|error| refused(peer, error))?;
     if !login::is(&answer, "proceed", ns::TLS) {
         let what = format!("it answered <starttls/> by <{}/>", answer.name());
         return Err(DialError::Protocol { peer, what });

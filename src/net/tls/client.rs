@@ -14,7 +14,7 @@ use super::pem::{load_certificates, server_name};
 use super::{ALPN, TlsError, provider};
 use crate::net::binding::channel_binding;
 use crate::net::link::Socket;
-use crate::net::login::sasl::ChannelBinding;
+use crate::stream::sasl::ChannelBinding;
 
 /// Verifies servers.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use super::pem::{CertificateFiles, covers};
 use super::{ALPN, TlsError, provider};
 use crate::net::binding::channel_binding;
 use crate::net::link::{Io, Socket};
-use crate::net::login::sasl::ChannelBinding;
+use crate::stream::sasl::ChannelBinding;
 
 /// A client's connection, secured.
 pub struct Accepted {
