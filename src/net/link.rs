@@ -1,9 +1,21 @@
 //! A framed stream over any byte stream: reads frames, queues writes, never loses a byte when a read is cancelled.
+//!
+//! All state is in the [`Link`], none in its futures, so every method can be a branch of `select!`. An idle link holds
+//! no buffer: both are given back as soon as they are empty.
 
-use bytes::BytesMut;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
 
 use crate::xml::framer::{Frame, Framer, FramingError, Limits};
+
+/// Room made for one read: several stanzas, half a TLS record.
+const READ: usize = 8 * 1024;
 
 /// Any byte stream: TCP, TLS over it, or a test's pipe.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -17,7 +29,7 @@ pub type Socket = Box<dyn Io>;
 pub enum Event {
     /// A frame arrived.
     Frame(Frame),
-    /// The peer closed its side (TCP FIN or TLS close_notify).
+    /// The peer closed its side (TCP FIN or TLS close_notify), perhaps in the middle of a stanza.
     End,
 }
 
@@ -26,7 +38,7 @@ pub enum Event {
 pub enum LinkError {
     /// The socket failed.
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// What the peer sent cannot be a stream.
     #[error("{0}")]
     Framing(#[from] FramingError),
@@ -38,12 +50,21 @@ pub struct Link<S = Socket> {
     framer: Framer,
     input: BytesMut,
     output: BytesMut,
+    /// Something was written that the layers below may still hold.
+    unflushed: bool,
+}
+
+impl<S> std::fmt::Debug for Link<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What the buffers hold may be a secret (S23).
+        f.debug_struct("Link").field("unread", &self.input.len()).field("queued", &self.output.len()).finish()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// A link at the start of a stream.
     pub fn new(io: S, limits: Limits) -> Self {
-        Link { io, framer: Framer::new(limits), input: BytesMut::new(), output: BytesMut::new() }
+        Link { io, framer: Framer::new(limits), input: BytesMut::new(), output: BytesMut::new(), unflushed: false }
     }
 
     /// Queues bytes; [`Link::drive`] and [`Link::flush`] write them.
@@ -63,14 +84,65 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// A frame that has been read already, without waiting.
     pub fn buffered(&mut self) -> Result<Option<Frame>, LinkError> {
-        Ok(self.framer.next(&mut self.input)?)
+        if self.input.is_empty() {
+            return Ok(None);
+        }
+        let frame = self.framer.next(&mut self.input)?;
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        Ok(frame)
     }
 
     /// Writes what is queued and, if `read`, waits for the next frame. Never returns otherwise, but by an error:
     /// made for `select!`. Cancel-safe.
     pub async fn drive(&mut self, read: bool) -> Result<Event, LinkError> {
-        let _ = (read, &mut self.io);
-        std::future::pending().await
+        poll_fn(|cx| self.poll_drive(cx, read)).await
+    }
+
+    fn poll_drive(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Result<Event, LinkError>> {
+        if read && let Some(frame) = self.buffered()? {
+            return Poll::Ready(Ok(Event::Frame(frame)));
+        }
+        if let Poll::Ready(Err(error)) = self.poll_write_out(cx) {
+            return Poll::Ready(Err(error.into()));
+        }
+        if read { self.poll_read_frame(cx) } else { Poll::Pending }
+    }
+
+    fn poll_read_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, LinkError>> {
+        loop {
+            self.input.reserve(READ);
+            let read = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input);
+            if self.input.is_empty() {
+                self.input = BytesMut::new();
+            }
+            if ready!(read)? == 0 {
+                return Poll::Ready(Ok(Event::End));
+            }
+            if let Some(frame) = self.buffered()? {
+                return Poll::Ready(Ok(Event::Frame(frame)));
+            }
+        }
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+            self.unflushed = true;
+        }
+        if self.output.capacity() > 0 {
+            self.output = BytesMut::new();
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// The next frame, writing what is queued meanwhile. Cancel-safe.
@@ -78,12 +150,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.drive(true).await
     }
 
-    /// Waits until all that is queued has been written. Cancel-safe.
-    pub async fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    /// Waits until all that is queued has been written and flushed. Cancel-safe.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_write_out(cx)).await
     }
 
-    /// Expects a new stream header (after STARTTLS or SASL).
+    /// Writes what is queued and closes this side (TLS close_notify, TCP FIN). Bound it by a timeout: a peer that
+    /// reads nothing can hold it up. The socket itself closes when the link is dropped.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await
+    }
+
+    /// Expects a new stream header (after STARTTLS or SASL). What was read and not yet taken stays: see
+    /// [`Link::unread`].
     pub fn restart(&mut self) {
         self.framer.restart();
     }
@@ -98,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.input.len()
     }
 
-    /// The byte stream itself.
+    /// The byte stream itself. What was read or queued is dropped.
     pub fn into_inner(self) -> S {
         self.io
     }
