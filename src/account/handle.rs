@@ -50,6 +50,8 @@ pub enum ToAccount {
         /// The session.
         client: ClientId,
     },
+    /// A login has shown what opens the account: the account session may be tried again.
+    KeysChanged,
 }
 
 /// From an account to one of its sessions.

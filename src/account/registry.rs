@@ -1,0 +1,151 @@
+//! Which accounts are live in this process, and the way to them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use jid::BareJid;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::account::access::{Accounts, LoginFailure};
+use crate::account::account::Account;
+use crate::account::actor::Actor;
+use crate::account::connect::Connector;
+use crate::account::domain::Domain;
+use crate::account::handle::{Handle, ToAccount};
+use crate::account::keys;
+use crate::muc::Settings;
+use crate::net::dial::Dialled;
+use crate::net::login;
+use crate::store::Store;
+use crate::stream::sasl::{Plain, Secret};
+use crate::xmpp::stanza::Stanza;
+
+/// How many messages may wait for an account.
+const QUEUE: usize = 256;
+/// How many account sessions may be opened at the same time.
+const PACE: usize = 32;
+
+/// The accounts of this process.
+pub struct Registry {
+    live: Arc<DashMap<BareJid, Handle>>,
+    store: Arc<dyn Store>,
+    domains: HashMap<String, Arc<Domain>>,
+    settings: Arc<Settings>,
+    connect_timeout: Duration,
+    pace: Arc<Semaphore>,
+    tasks: TaskTracker,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Registry {
+    /// A registry over `store`. `tasks` counts the accounts' tasks, so that a shutdown can wait for them.
+    pub fn new(
+        store: Arc<dyn Store>,
+        domains: HashMap<String, Arc<Domain>>,
+        settings: Arc<Settings>,
+        connect_timeout: Duration,
+        tasks: TaskTracker,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let pace = Arc::new(Semaphore::new(PACE));
+        Registry { live: Arc::default(), store, domains, settings, connect_timeout, pace, tasks, shutdown }
+    }
+
+    /// A domain that is served.
+    pub fn domain(&self, name: &str) -> Option<&Arc<Domain>> {
+        self.domains.get(name)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    fn start(&self, account: &BareJid, resource: &str, domain: &Arc<Domain>) -> Option<Handle> {
+        let jid = account.with_resource_str(resource).ok()?;
+        let (sender, inbox) = mpsc::channel(QUEUE);
+        let handle = Handle::new(sender, jid.to_string().into());
+        let machine = Account::new(jid.clone(), self.settings.clone(), self.connect_timeout);
+        let connector = Connector {
+            domain: domain.clone(),
+            store: self.store.clone(),
+            pace: self.pace.clone(),
+            timeout: self.connect_timeout,
+        };
+        let (live, key) = (Arc::downgrade(&self.live), account.clone());
+        let forget = Box::new(move || {
+            let Some(live) = live.upgrade() else { return true };
+            // Handles are only given out under this lock: if this is the only one, nobody can come any more.
+            live.remove_if(&key, |_, handle| handle.sender().strong_count() == 1).is_some()
+        });
+        let actor = Actor::new(jid, machine, connector, inbox, self.shutdown.clone(), forget);
+        self.tasks.spawn(actor.run());
+        Some(handle)
+    }
+
+    async fn keep(&self, domain: &Arc<Domain>, account: &BareJid, plain: &Plain, learned: login::LoggedIn) {
+        let password = &plain.password;
+        let kept = keys::keep(&self.store, domain, account, password, learned.learned, self.connect_timeout).await;
+        match kept {
+            Ok(keys::Kept::Unchanged | keys::Kept::Keys | keys::Kept::Password) => {
+                let handle = self.live.get(account).map(|handle| handle.clone());
+                if let Some(handle) = handle {
+                    // A full queue means a busy account, so its session is up and its keys are good.
+                    let _ = handle.sender().try_send(ToAccount::KeysChanged);
+                }
+            }
+            Ok(keys::Kept::Nothing) => {}
+            Err(error) => warn!(%account, %error, "not enrolled"),
+        }
+    }
+}
+
+impl Accounts for Registry {
+    async fn login(
+        &self,
+        domain: &str,
+        upstream: &mut Dialled,
+        features: &Stanza,
+        plain: Plain,
+    ) -> Result<Vec<u8>, LoginFailure> {
+        let Some(domain) = self.domains.get(domain) else { return Err(LoginFailure::temporary("unknown domain")) };
+        let Ok(name) = jid::DomainPart::new(&domain.name) else { return Err(LoginFailure::temporary("bad domain")) };
+        let Ok(account) = plain.account(&name) else { return Err(LoginFailure::not_authorized()) };
+        let policy = domain.policy(upstream.encrypted || upstream.peer.ip().is_loopback());
+        let secret = Secret::Password(plain.password.clone());
+        let username = plain.authcid.as_str();
+        match login::login(&mut upstream.link, features, username, secret, &upstream.binding, &policy).await {
+            Ok(logged_in) => {
+                self.keep(domain, &account, &plain, logged_in).await;
+                Ok(Vec::new())
+            }
+            Err(error) => Err(LoginFailure::from_login(&error)),
+        }
+    }
+
+    async fn handle(&self, account: &BareJid) -> Option<Handle> {
+        if let Some(handle) = self.live.get(account) {
+            return Some(handle.clone());
+        }
+        let domain = self.domains.get(account.domain().as_str())?;
+        let enrolment = match keys::read(&self.store, account).await {
+            Ok(found) => found.filter(|e| e.upstream == domain.upstream_id)?,
+            Err(error) => {
+                warn!(%account, %error, "cannot read the enrolment: its rooms are left to its clients");
+                return None;
+            }
+        };
+        match self.live.entry(account.clone()) {
+            dashmap::Entry::Occupied(entry) => Some(entry.get().clone()),
+            dashmap::Entry::Vacant(entry) => {
+                let handle = self.start(account, &enrolment.resource, domain)?;
+                entry.insert(handle.clone());
+                Some(handle)
+            }
+        }
+    }
+}
