@@ -53,12 +53,12 @@ pub enum ConfigError {
         cause: io::Error,
     },
     /// The file is not TOML, or has a key or value that nobody knows. The message shows the line.
-    #[error("{path}: {cause}see docs/configuration.md for the keys", path = .path.display())]
+    #[error("{path}: {cause}\nsee docs/configuration.md for the keys", path = .path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        cause: Box<toml::de::Error>,
+        cause: String,
     },
     /// A value that makes no sense, or is missing.
     #[error("{}{key} {problem}", path.as_ref().map(|p| format!("{}: ", p.display())).unwrap_or_default())]
@@ -101,7 +101,7 @@ impl Config {
         let path = flags.config.as_deref();
         let mut raw: raw::Raw = toml::from_str(text).map_err(|cause| ConfigError::Syntax {
             path: path.unwrap_or(Path::new("")).to_owned(),
-            cause: Box::new(cause),
+            cause: cause.to_string().trim_end().to_owned(),
         })?;
         if let Some(directory) = path.and_then(Path::parent) {
             raw.rebase(directory);
