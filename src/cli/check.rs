@@ -4,6 +4,8 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use clap::ValueEnum;
+
 use crate::config::{Config, Flags, UpstreamTls};
 use crate::net::tls::{ClientTls, ServerTls};
 
@@ -54,7 +56,8 @@ pub fn check(flags: &Flags) -> Report {
 fn check_config(config: &Config, report: &mut Report) {
     report.warnings.extend(config.warnings());
     for listen in &config.listen {
-        report.fine.push(format!("listens on {} (tls {:?}, auth {:?})", listen.address, listen.tls, listen.auth));
+        let (tls, auth) = (word(listen.tls), word(listen.auth));
+        report.fine.push(format!("listens on {} (tls {tls}, auth {auth})", listen.address));
     }
     // Each domain by itself, so that one's fault does not hide another's.
     for domain in &config.domains {
@@ -73,7 +76,7 @@ fn check_config(config: &Config, report: &mut Report) {
             report.errors.push(format!("{}: {error}", domain.name));
         }
         let place = upstream.address.as_ref().map_or("found by SRV records".to_owned(), ToString::to_string);
-        report.fine.push(format!("{}: server {place} (tls {:?})", domain.name, upstream.tls));
+        report.fine.push(format!("{}: server {place} (tls {})", domain.name, word(upstream.tls)));
         if let Some(address) = &upstream.address
             && let Ok(ip) = address.host.parse()
             && config.listen.iter().any(|l| l.address == std::net::SocketAddr::new(ip, address.port))
@@ -89,6 +92,11 @@ fn check_config(config: &Config, report: &mut Report) {
             config.key_file.display()
         ));
     }
+}
+
+/// How a value is written in the configuration.
+fn word(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
 }
 
 fn mode(path: &Path) -> Option<u32> {

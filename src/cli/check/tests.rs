@@ -28,10 +28,10 @@ fn fixture() -> Fixture {
 
 #[test]
 fn a_good_configuration_is_fine() {
-    let Fixture { flags, .. } = fixture();
+    let Fixture { directory: _directory, flags } = fixture();
     let report = check(&flags);
     assert!(report.is_ok(), "{report}");
-    assert!(report.to_string().contains("ok: localhost: server 127.0.0.1:15222 (tls StartTls)"), "{report}");
+    assert!(report.to_string().contains("ok: localhost: server 127.0.0.1:15222 (tls starttls)"), "{report}");
     assert_eq!(report.warnings.len(), 1, "{report}");
     assert!(report.warnings[0].contains("beside the store"));
 }
