@@ -21,7 +21,8 @@ const fn classes() -> [u8; 256] {
             b'0'..=b'9' | b'.' | b'-' => NAME,
             b' ' => SPACE,
             b'\t' | b'\n' | b'\r' => SPACE | SPECIAL,
-            0..=0x1F | 0x80..=0xFF | b'<' | b'&' | b'"' | b'\'' | b']' => SPECIAL,
+            // The number sign means nothing, but without it the quotes and the ampersand would need two tests.
+            0..=0x1F | 0x80..=0xFF | b'<' | b'&' | b'"' | b'\'' | b'#' | b']' => SPECIAL,
             _ => 0,
         };
         i += 1;
@@ -45,29 +46,38 @@ pub(super) fn skip(bytes: &[u8], mut at: usize, class: u8) -> usize {
 
 /// The first [`SPECIAL`] byte at or after `at`.
 pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
-    const LANES: usize = 16;
     let from = at;
-    // Sixteen at a time: the compiler makes vector instructions of the inner loop.
-    while let Some(lanes) = bytes.get(at..at + LANES) {
-        let mut special = 0;
-        for &b in lanes {
-            special |= u8::from(b.wrapping_sub(0x20) >= 0x60)
-                | u8::from(b == b'<')
-                | u8::from(b == b'&')
-                | u8::from(b == b'"')
-                | u8::from(b == b'\'')
-                | u8::from(b == b']');
-        }
+    while let Some(&eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let special = special_bits(u64::from_le_bytes(eight));
         if special != 0 {
-            break;
+            at += (special.trailing_zeros() / 8) as usize;
+            examined(at - from + 1);
+            return at;
         }
-        at += LANES;
+        at += 8;
     }
     while at < bytes.len() && !is(bytes[at], SPECIAL) {
         at += 1;
     }
     examined(at - from + 1);
     at
+}
+
+/// Eight bytes at once: the lowest top bit that is set tells the first special byte (a subtraction borrows from
+/// higher bytes only, so those above it may be wrong).
+fn special_bits(eight: u64) -> u64 {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    // "equals c" is "becomes less than 1 by xor"; what the mask 0x05 leaves out makes four of `"#&'` one.
+    let quote = (eight & !all(0x05)) ^ all(b'"');
+    let less = eight ^ all(b'<');
+    let bracket = eight ^ all(b']');
+    let below = eight.wrapping_sub(all(0x20))
+        | quote.wrapping_sub(all(1))
+        | less.wrapping_sub(all(1))
+        | bracket.wrapping_sub(all(1));
+    (below | eight) & all(0x80)
 }
 
 /// XML's `Char` production.

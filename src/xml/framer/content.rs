@@ -1,14 +1,14 @@
 //! Texts: character data, attribute values, CDATA sections and the references in them (XML 1.0 §2.4, §2.7, §4.1).
 
-use super::FramingError;
 use super::chars::{NAME, NAME_START, examined, is, is_char, skip, skip_plain};
 use super::namespaces::Inherited;
 use super::scanner::{Scanner, State};
+use super::{Fault, FramingError};
 
 const CDATA_START: &[u8] = b"[CDATA[";
 
 impl Scanner {
-    pub(super) fn text(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn text(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         while let Some(&b) = bytes.get(self.at) {
             if b >= 0x80 || self.utf8.pending() {
                 self.brackets = 0;
@@ -35,7 +35,7 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn cdata_start(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn cdata_start(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         examined(1);
         if bytes[self.at] != CDATA_START[self.at - self.token] {
             return self.wrong("<! begins neither a CDATA section nor anything else that is allowed");
@@ -47,7 +47,7 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn cdata(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn cdata(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         while let Some(&b) = bytes.get(self.at) {
             if b >= 0x80 || self.utf8.pending() {
                 self.brackets = 0;
@@ -74,7 +74,7 @@ impl Scanner {
     }
 
     /// Takes `b`, an ASCII byte that means nothing here, and what is plain after it.
-    fn plain(&mut self, bytes: &[u8], b: u8) -> Result<(), FramingError> {
+    fn plain(&mut self, bytes: &[u8], b: u8) -> Result<(), Fault> {
         if b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r') {
             return self.wrong("a control character");
         }
@@ -83,7 +83,7 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn value(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), FramingError> {
+    pub(super) fn value(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
         while let Some(&b) = bytes.get(self.at) {
             if b >= 0x80 || self.utf8.pending() {
                 self.non_ascii(bytes)?;
@@ -119,7 +119,7 @@ impl Scanner {
         self.state = if self.in_value { State::Value } else { State::Text };
     }
 
-    pub(super) fn reference(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn reference(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match bytes[self.at] {
             b'#' => {
                 self.at += 1;
@@ -132,7 +132,7 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn numeric(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn numeric(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match bytes[self.at] {
             b'x' => {
                 self.at += 1;
@@ -148,15 +148,15 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn decimal(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn decimal(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.digit(bytes[self.at], 10)
     }
 
-    pub(super) fn hexadecimal(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn hexadecimal(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.digit(bytes[self.at], 16)
     }
 
-    fn digit(&mut self, b: u8, base: u32) -> Result<(), FramingError> {
+    fn digit(&mut self, b: u8, base: u32) -> Result<(), Fault> {
         examined(1);
         if let Some(digit) = char::from(b).to_digit(base) {
             // Saturates just above the last character, however many digits follow.
@@ -174,7 +174,7 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn entity(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn entity(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.at = skip(bytes, self.at, NAME);
         match bytes.get(self.at) {
             None => return Ok(()),
@@ -182,7 +182,9 @@ impl Scanner {
             Some(_) => return self.wrong("an entity reference without ';'"),
         }
         if !matches!(&bytes[self.reference_start..self.at], b"amp" | b"lt" | b"gt" | b"quot" | b"apos") {
-            return Err(FramingError::Restricted { what: "a reference to an entity that XML does not predefine" });
+            return Err(
+                FramingError::Restricted { what: "a reference to an entity that XML does not predefine" }.into()
+            );
         }
         self.end_reference();
         Ok(())

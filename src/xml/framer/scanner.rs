@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::chars::{Utf8, Utf8Error};
 use super::namespaces::{CLIENT, Inherited, NamespaceId, Scope, Span};
-use super::{Element, FramingError, Limits, Space};
+use super::{Element, Fault, FramingError, Limits, Space};
 
 /// Rooms kept between frames; larger ones are given back.
 const KEEP_OPEN: usize = 16;
@@ -168,13 +168,13 @@ impl Scanner {
     }
 
     /// Takes what it can of `bytes`, which start with the frame; true once the frame is complete, at `self.at`.
-    pub(super) fn scan(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<bool, FramingError> {
+    pub(super) fn scan(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<bool, Fault> {
         // Each state takes at least one byte or changes to a state that does.
         while self.at < bytes.len() {
             match self.state {
                 State::Markup => self.markup(bytes, header, limits)?,
                 State::ElementName => self.element_name(bytes)?,
-                State::TagGap => self.tag_gap(bytes, header)?,
+                State::TagGap => self.tag_gap(bytes, header, limits)?,
                 State::TagSpace => self.tag_space(bytes, header, limits)?,
                 State::TagSlash => self.tag_slash(bytes, header)?,
                 State::AttributeName => self.attribute_name(bytes)?,
@@ -199,13 +199,13 @@ impl Scanner {
     }
 
     /// Checks a complete stream header; what it leaves for the frames after it.
-    pub(super) fn header(&self, bytes: &[u8]) -> Result<Inherited, FramingError> {
+    pub(super) fn header(&self, bytes: &[u8]) -> Result<Inherited, Fault> {
         let default = self.default.map(|default| default.of(bytes));
         if self.local.of(bytes) != b"stream" || self.space != Space::Streams || default != Some(CLIENT) {
-            return Err(FramingError::InvalidNamespace);
+            return Err(FramingError::InvalidNamespace.into());
         }
         if self.empty {
-            return Err(FramingError::BadFormat { what: "a stream header that ends the stream at once" });
+            return Err(FramingError::BadFormat { what: "a stream header that ends the stream at once" }.into());
         }
         Ok(Inherited::keep(bytes, self.root.of(bytes), &self.scope))
     }
@@ -216,20 +216,20 @@ impl Scanner {
         Element { bytes, space: self.space, name, inherits: self.inherits }
     }
 
-    pub(super) fn wrong<T>(&self, what: &'static str) -> Result<T, FramingError> {
-        Err(FramingError::NotWellFormed { what, at: self.at })
+    pub(super) fn wrong<T>(&self, what: &'static str) -> Result<T, Fault> {
+        Err(FramingError::NotWellFormed { what, at: self.at }.into())
     }
 
     /// Runs over non-ASCII characters.
-    pub(super) fn non_ascii(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn non_ascii(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self.utf8.run(bytes, self.at) {
             Ok(at) => {
                 self.at = at;
                 Ok(())
             }
-            Err(Utf8Error::Encoding) => Err(FramingError::BadFormat { what: "bytes that are not UTF-8" }),
+            Err(Utf8Error::Encoding) => Err(FramingError::BadFormat { what: "bytes that are not UTF-8" }.into()),
             Err(Utf8Error::Noncharacter(at)) => {
-                Err(FramingError::NotWellFormed { what: "the character U+FFFE or U+FFFF", at })
+                Err(FramingError::NotWellFormed { what: "the character U+FFFE or U+FFFF", at }.into())
             }
         }
     }

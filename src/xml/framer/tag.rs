@@ -3,15 +3,15 @@
 use super::chars::{NAME, NAME_START, SPACE, examined, is, skip};
 use super::namespaces::{CLIENT, Inherited, NamespaceId, STREAMS, Span, check_default};
 use super::scanner::{Attribute, Kind, Open, Role, Scanner, State};
-use super::{FramingError, Limits, Space};
+use super::{Fault, FramingError, Limits, Space};
 
 impl Scanner {
-    pub(super) fn markup(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), FramingError> {
+    pub(super) fn markup(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), Fault> {
         self.token = self.at;
         match bytes[self.at] {
             b if is(b, NAME_START) => {
                 if self.open.len() >= limits.depth {
-                    return Err(FramingError::Limit { what: "elements nested too deeply" });
+                    return Err(FramingError::Limit { what: "elements nested too deeply" }.into());
                 }
                 self.colon = 0;
                 self.state = State::ElementName;
@@ -24,7 +24,7 @@ impl Scanner {
             }
             b'/' => return self.wrong("an end tag where nothing is open"),
             b'!' => self.state = State::Exclamation,
-            b'?' => return Err(FramingError::Restricted { what: "a processing instruction" }),
+            b'?' => return Err(FramingError::Restricted { what: "a processing instruction" }.into()),
             _ => return self.wrong("'<' that begins no tag (names begin with an ASCII letter or '_')"),
         }
         self.at += 1;
@@ -32,18 +32,18 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn exclamation(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn exclamation(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match bytes[self.at] {
             b'[' if !self.open.is_empty() => self.state = State::CDataStart,
-            b'[' => return Err(FramingError::BadFormat { what: "a CDATA section outside of a stanza" }),
-            b'-' => return Err(FramingError::Restricted { what: "a comment" }),
-            _ => return Err(FramingError::Restricted { what: "a document type or another declaration" }),
+            b'[' => return Err(FramingError::BadFormat { what: "a CDATA section outside of a stanza" }.into()),
+            b'-' => return Err(FramingError::Restricted { what: "a comment" }.into()),
+            _ => return Err(FramingError::Restricted { what: "a document type or another declaration" }.into()),
         }
         Ok(())
     }
 
     /// Takes name bytes; true once the name has ended, at `self.at`. Its first byte has been checked.
-    fn qualified_name(&mut self, bytes: &[u8]) -> Result<bool, FramingError> {
+    fn qualified_name(&mut self, bytes: &[u8]) -> Result<bool, Fault> {
         loop {
             if self.colon != 0 && self.at == self.colon + 1 {
                 match bytes.get(self.at) {
@@ -66,7 +66,7 @@ impl Scanner {
         }
     }
 
-    pub(super) fn element_name(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn element_name(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         if !self.qualified_name(bytes)? {
             return Ok(());
         }
@@ -88,18 +88,22 @@ impl Scanner {
         if self.colon == 0 { self.token } else { self.colon + 1 }
     }
 
-    pub(super) fn tag_gap(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), FramingError> {
+    pub(super) fn tag_gap(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), Fault> {
         match bytes[self.at] {
             b'>' => return self.end_start_tag(bytes, header),
             b'/' => self.state = State::TagSlash,
-            b if is(b, SPACE) => self.state = State::TagSpace,
+            b if is(b, SPACE) => {
+                self.state = State::TagSpace;
+                self.at += 1;
+                return self.tag_space(bytes, header, limits);
+            }
             _ => return self.wrong("white space or the end of the tag expected"),
         }
         self.at += 1;
         Ok(())
     }
 
-    pub(super) fn tag_space(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), FramingError> {
+    pub(super) fn tag_space(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), Fault> {
         self.at = skip(bytes, self.at, SPACE);
         match bytes.get(self.at) {
             None => {}
@@ -110,7 +114,7 @@ impl Scanner {
             }
             Some(&b) if is(b, NAME_START) => {
                 if self.attributes.len() >= limits.attributes {
-                    return Err(FramingError::Limit { what: "an element with too many attributes" });
+                    return Err(FramingError::Limit { what: "an element with too many attributes" }.into());
                 }
                 (self.token, self.colon) = (self.at, 0);
                 self.state = State::AttributeName;
@@ -120,7 +124,7 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn tag_slash(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), FramingError> {
+    pub(super) fn tag_slash(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
         if bytes[self.at] != b'>' {
             return self.wrong("'>' expected after '/'");
         }
@@ -128,7 +132,7 @@ impl Scanner {
         self.end_start_tag(bytes, header)
     }
 
-    pub(super) fn attribute_name(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn attribute_name(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         if !self.qualified_name(bytes)? {
             return Ok(());
         }
@@ -161,7 +165,7 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn equals(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn equals(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.at = skip(bytes, self.at, SPACE);
         match bytes.get(self.at) {
             None => {}
@@ -174,7 +178,7 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn open_quote(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn open_quote(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.at = skip(bytes, self.at, SPACE);
         match bytes.get(self.at) {
             None => {}
@@ -189,7 +193,7 @@ impl Scanner {
     }
 
     /// At the closing quote of a value that starts at `token`.
-    pub(super) fn end_value(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), FramingError> {
+    pub(super) fn end_value(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
         if matches!(self.role, Role::DeclaresDefault | Role::DeclaresPrefix) {
             self.declare(bytes, header)?;
         }
@@ -198,7 +202,7 @@ impl Scanner {
         Ok(())
     }
 
-    fn declare(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), FramingError> {
+    fn declare(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
         // Two readers may not disagree about a namespace, so it is written as it is.
         if self.indirect {
             return self.wrong("a reference or a line break in a namespace declaration");
@@ -218,7 +222,7 @@ impl Scanner {
     }
 
     /// At the `>` of a start tag: all its declarations are known, so prefixes can be resolved.
-    fn end_start_tag(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), FramingError> {
+    fn end_start_tag(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
         self.at += 1;
         let Some(&Open { name, outer_scope }) = self.open.last() else { return Ok(()) };
         let root = self.open.len() == 1;
@@ -244,7 +248,7 @@ impl Scanner {
         Ok(())
     }
 
-    fn resolve_attributes(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), FramingError> {
+    fn resolve_attributes(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
         for i in 0..self.attributes.len() {
             let attribute = self.attributes[i];
             if attribute.role != Role::Prefixed {
@@ -261,20 +265,20 @@ impl Scanner {
             examined(i);
             if self.prefixed > 1 && self.attributes[..i].iter().any(same) {
                 let what = "an attribute given twice, by prefixes of one namespace";
-                return Err(FramingError::NotWellFormed { what, at: attribute.name.start as usize });
+                return Err(FramingError::NotWellFormed { what, at: attribute.name.start as usize }.into());
             }
         }
         Ok(())
     }
 
-    pub(super) fn end_name(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), FramingError> {
+    pub(super) fn end_name(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
         let expected = self.open.last().map_or(&*header.stream, |open| open.name.of(bytes));
         let rest = &expected[self.at - self.token..];
         let there = &bytes[self.at..bytes.len().min(self.at + rest.len())];
         examined(there.len());
         if !rest.starts_with(there) {
             let what = "an end tag that is not the open element's";
-            return Err(FramingError::NotWellFormed { what, at: self.token });
+            return Err(FramingError::NotWellFormed { what, at: self.token }.into());
         }
         self.at += there.len();
         if there.len() == rest.len() {
@@ -283,14 +287,14 @@ impl Scanner {
         Ok(())
     }
 
-    pub(super) fn end_space(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+    pub(super) fn end_space(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.at = skip(bytes, self.at, SPACE);
         match bytes.get(self.at) {
             None => return Ok(()),
             Some(b'>') => self.at += 1,
             Some(_) => {
                 let what = "an end tag that is not the open element's, or with something in it";
-                return Err(FramingError::NotWellFormed { what, at: self.token });
+                return Err(FramingError::NotWellFormed { what, at: self.token }.into());
             }
         }
         self.close(self.open.last().map_or(0, |open| open.outer_scope));

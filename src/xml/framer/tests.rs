@@ -489,6 +489,18 @@ fn work_is_linear() {
     }
 }
 
+#[test]
+fn plain_bytes_are_run_over_as_the_table_says() {
+    for byte in 0..=255 {
+        for (at, len) in (0..40).flat_map(|at| [(at, at + 1), (at, 40)]) {
+            let mut bytes = vec![b'x'; len];
+            bytes[at] = byte;
+            let special = chars::is(byte, chars::SPECIAL);
+            assert_eq!(chars::skip_plain(&bytes, 0), if special { at } else { len }, "{byte:#x} at {at} of {len}");
+        }
+    }
+}
+
 /// Bits of streams, good and bad, from which a stream is put together.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let good = prop::sample::select(vec![
