@@ -206,8 +206,7 @@ impl Framer {
     /// The next complete frame, taken off the front of `buf`; `None` when more bytes are needed.
     /// White space between stanzas (keepalives) is dropped.
     pub fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, FramingError> {
-        let result = self.advance(buf);
-        result.map_err(|fault| self.fail(*fault))
+        self.advance(buf).map_err(|fault| self.fail(*fault.0))
     }
 
     #[cold]
@@ -293,7 +292,19 @@ impl Framer {
 }
 
 /// An error on its way out, boxed so that every result on the way fits a register.
-type Fault = Box<FramingError>;
+struct Fault(Box<FramingError>);
+
+impl From<FramingError> for Fault {
+    #[cold]
+    fn from(error: FramingError) -> Self {
+        Fault(Box::new(error))
+    }
+}
+
+#[cold]
+fn wrong(what: &'static str, at: usize) -> Fault {
+    FramingError::NotWellFormed { what, at }.into()
+}
 
 const TOO_LARGE: FramingError = FramingError::Limit { what: "a stanza or stream header with too many bytes" };
 

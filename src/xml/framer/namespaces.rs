@@ -1,7 +1,7 @@
 //! Namespaces in XML 1.0: declarations, their scope, and what the stream header declared for all that follows.
 
 use super::chars::examined;
-use super::{Fault, FramingError};
+use super::{Fault, FramingError, wrong};
 
 pub(super) const CLIENT: &[u8] = b"jabber:client";
 pub(super) const STREAMS: &[u8] = b"http://etherx.jabber.org/streams";
@@ -81,7 +81,7 @@ impl Scope {
 
     /// Takes `xmlns:prefix='name'`.
     pub(super) fn declare(&mut self, bytes: &[u8], prefix: Span, name: Span, header: &Inherited) -> Result<(), Fault> {
-        let wrong = |what| Err(FramingError::NotWellFormed { what, at: prefix.start as usize }.into());
+        let wrong = |what| Err(wrong(what, prefix.start as usize));
         let uri = name.of(bytes);
         match prefix.of(bytes) {
             b"xml" if uri == XML => return Ok(()),
@@ -143,7 +143,7 @@ pub(super) fn check_default(uri: &[u8], at: usize) -> Result<(), Fault> {
 
 fn check_reserved(uri: &[u8], at: usize) -> Result<(), Fault> {
     if uri == XML || uri == XMLNS {
-        return Err(FramingError::NotWellFormed { what: "a reserved namespace declared", at }.into());
+        return Err(wrong("a reserved namespace declared", at));
     }
     Ok(())
 }

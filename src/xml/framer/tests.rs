@@ -133,7 +133,8 @@ fn refuses_what_is_not_well_formed() {
         "<a b=c/>",
         "<a b='c'd='e'/>",
         "<a b='<'/>",
-        "<a b=''' />",
+        "<a b=''' />'/>",
+        "<a b='c/></a>",
         "<a =''/>",
         "<a b=''/b>",
         "<a b=\"'/>\u{0}",
@@ -286,7 +287,7 @@ fn refuses_what_is_not_utf_8_or_no_stream() {
 #[test]
 fn heeds_limits() {
     for text in
-        ["<a a='' b='' c='' d='' e='' f='' g=''/>", "<a><b a='' b='' c='' d='' e='' f='' g", "<a><a><a><a><a><a"]
+        ["<a a='' b='' c='' d='' e='' f='' g=''/>", "<a><b a='' b='' c='' d='' e='' f='' g>", "<a><a><a><a><a><a"]
     {
         refuses(text, "policy-violation");
     }
