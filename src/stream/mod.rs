@@ -1,3 +1,4 @@
 //! Floor 2: streams as pure state machines, without sockets, clock or tokio.
 
+pub mod negotiation;
 pub mod sasl;
