@@ -1,9 +1,23 @@
-//! The configuration: TOML or command-line flags, validated into one [`Config`] that is passed by value.
+//! The configuration: a TOML file, command-line flags, or flags over a file, validated into one [`Config`] that is
+//! passed by value. `docs/configuration.md` says what each key is for.
+
+mod flags;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod units;
+mod validate;
+
+pub use flags::Flags;
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Deserialize;
 
 use crate::net::tls::CertificateFiles;
 use crate::xml::framer;
@@ -27,6 +41,113 @@ pub struct Config {
     pub log: Log,
 }
 
+/// What is wrong with a configuration: where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {cause}; check the path given to --config", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The file is not TOML, or has a key or value that nobody knows. The message shows the line.
+    #[error("{path}: {cause}\nsee docs/configuration.md for the keys", path = .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        cause: String,
+    },
+    /// A value that makes no sense, or is missing.
+    #[error("{}{key} {problem}", path.as_ref().map(|p| format!("{}: ", p.display())).unwrap_or_default())]
+    Invalid {
+        /// The file, if there is one.
+        path: Option<PathBuf>,
+        /// The key, such as `listen[0].auth`.
+        key: String,
+        /// What is wrong with it, and the remedy.
+        problem: String,
+    },
+}
+
+impl ConfigError {
+    fn invalid(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        ConfigError::Invalid { path: None, key: key.into(), problem: problem.into() }
+    }
+
+    fn in_file(mut self, file: Option<&Path>) -> Self {
+        if let ConfigError::Invalid { path, .. } = &mut self {
+            *path = file.map(Path::to_owned);
+        }
+        self
+    }
+}
+
+impl Config {
+    /// From flags, over the file that they name, if any. Relative paths in the file are relative to its directory.
+    pub fn load(flags: &Flags) -> Result<Config, ConfigError> {
+        let path = flags.config.as_deref();
+        let text = match path {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?,
+        };
+        Self::from_toml(&text, flags)
+    }
+
+    fn from_toml(text: &str, flags: &Flags) -> Result<Config, ConfigError> {
+        let path = flags.config.as_deref();
+        let mut raw: raw::Raw = toml::from_str(text).map_err(|cause| ConfigError::Syntax {
+            path: path.unwrap_or(Path::new("")).to_owned(),
+            cause: cause.to_string().trim_end().to_owned(),
+        })?;
+        if let Some(directory) = path.and_then(Path::parent) {
+            raw.rebase(directory);
+        }
+        flags.apply(&mut raw).and_then(|()| validate::config(raw)).map_err(|error| error.in_file(path))
+    }
+
+    /// What works and is worth a second thought, each with its remedy: for `check`, and for the log at start.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for listen in &self.listen {
+            if listen.auth == Auth::Learn && !listen.address.ip().to_canonical().is_loopback() {
+                warnings.push(format!(
+                    "{}: auth = \"learn\" beyond loopback: the proxy sees the password of everyone who logs in, and \
+                     clients that remember a stronger mechanism refuse to; \"mixed\" locks nobody out",
+                    listen.address
+                ));
+            }
+        }
+        for domain in &self.domains {
+            let upstream = &domain.upstream;
+            if upstream.tls == UpstreamTls::None && upstream.insecure {
+                warnings.push(format!(
+                    "{}: the way to the server is plaintext, wherever it leads: passwords and messages can be read on \
+                     it; set upstream.tls to \"starttls\" or \"direct\"",
+                    domain.name
+                ));
+            }
+            if upstream.allow_plain {
+                warnings.push(format!(
+                    "{}: allow_plain: who can pass for the server gets passwords; enable SCRAM on the server instead",
+                    domain.name
+                ));
+            }
+        }
+        if self.key_file.starts_with(&self.data) {
+            warnings.push(format!(
+                "the key {} lies beside the store it encrypts: who copies the directory has both; set key_file to a \
+                 path elsewhere",
+                self.key_file.display()
+            ));
+        }
+        warnings
+    }
+}
+
 /// A listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
@@ -39,7 +160,9 @@ pub struct Listen {
 }
 
 /// How TLS starts on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
 pub enum ListenTls {
     /// By STARTTLS (RFC 6120 §5); port 5222.
     StartTls,
@@ -48,7 +171,9 @@ pub enum ListenTls {
 }
 
 /// What clients are offered to log in with (DESIGN §5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
 pub enum Auth {
     /// PLAIN only; the proxy logs in for them and learns.
     Learn,
@@ -114,7 +239,9 @@ impl fmt::Display for Address {
 }
 
 /// How TLS starts towards a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
 pub enum UpstreamTls {
     /// By STARTTLS.
     StartTls,
@@ -168,7 +295,7 @@ impl Limits {
 pub struct Rooms {
     /// To wait for a room's answer to a join.
     pub join_timeout: Duration,
-    /// To wait for a room's answer to an account leave.
+    /// From the last client's leave to the account's, if that client is still online (DESIGN §7).
     pub leave_grace: Duration,
     /// How long an account stays in a room while all its clients are offline.
     pub offline_ttl: Duration,
@@ -181,7 +308,9 @@ pub struct Rooms {
 }
 
 /// A presence's `<show/>` (RFC 6121 §4.7.2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
 pub enum Show {
     /// None: available.
     Available,
@@ -203,7 +332,9 @@ pub struct Log {
 }
 
 /// The form of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
 pub enum LogFormat {
     /// A line of text for each event.
     Text,

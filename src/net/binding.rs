@@ -63,3 +63,41 @@ fn pss_hash(certificate: &X509Certificate<'_>) -> Option<&'static digest::Algori
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+
+    use super::*;
+
+    fn certificate(algorithm: &'static rcgen::SignatureAlgorithm) -> Vec<u8> {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let certificate = CertificateParams::new(vec!["x".to_owned()]).unwrap().self_signed(&key).unwrap();
+        certificate.der().to_vec()
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_signature() {
+        let p256 = certificate(&PKCS_ECDSA_P256_SHA256);
+        assert_eq!(server_end_point(&p256), Some(digest::digest(&digest::SHA256, &p256).as_ref().to_vec()));
+        let p384 = certificate(&PKCS_ECDSA_P384_SHA384);
+        assert_eq!(server_end_point(&p384), Some(digest::digest(&digest::SHA384, &p384).as_ref().to_vec()));
+        assert_eq!(server_end_point(&certificate(&PKCS_ED25519)), None);
+        assert_eq!(server_end_point(b"no certificate"), None);
+    }
+
+    #[test]
+    fn old_hashes_are_replaced_by_sha_256() {
+        for (oid, length) in [
+            ("1.2.840.113549.1.1.4", 32),
+            ("1.2.840.113549.1.1.5", 32),
+            ("1.2.840.113549.1.1.11", 32),
+            ("1.2.840.113549.1.1.12", 48),
+            ("1.2.840.113549.1.1.13", 64),
+            ("1.2.840.10045.4.3.4", 64),
+        ] {
+            assert_eq!(signature_hash(oid).unwrap().output_len(), length);
+        }
+        assert!(signature_hash("1.3.101.112").is_none());
+    }
+}

@@ -183,3 +183,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.io
     }
 }
+
+#[cfg(test)]
+mod tests;

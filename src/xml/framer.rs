@@ -149,6 +149,8 @@ enum Stage {
     Frame,
     /// The closing tag has come.
     Closed,
+    /// Nothing more: there was an error.
+    Failed,
 }
 
 /// The resumable scanner. Feed it one buffer that only grows between calls; it takes complete frames off its front.
@@ -161,6 +163,8 @@ pub struct Framer {
     stage: Stage,
     /// Bytes of the XML declaration, which count as the header's.
     declaration: usize,
+    /// Bytes that the frame at hand may have.
+    room: usize,
     scanner: Scanner,
     header: Inherited,
     failed: Option<FramingError>,
@@ -174,6 +178,7 @@ impl Framer {
             next_limits: limits,
             stage: Stage::Start,
             declaration: 0,
+            room: 0,
             scanner: Scanner::default(),
             header: Inherited::default(),
             failed: None,
@@ -201,72 +206,80 @@ impl Framer {
     /// The next complete frame, taken off the front of `buf`; `None` when more bytes are needed.
     /// White space between stanzas (keepalives) is dropped.
     pub fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, FramingError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        let result = self.advance(buf);
-        if let Err(error) = result {
-            self.failed = Some(error);
-            self.scanner = Scanner::default();
-        }
-        result
+        self.advance(buf).map_err(|fault| self.fail(*fault.0))
     }
 
-    fn advance(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, FramingError> {
-        loop {
-            match self.stage {
-                Stage::Frame => return self.frame(buf),
-                Stage::Start => match buf[..] {
-                    [] | [b'<'] => return Ok(None),
-                    [b'<', b'?', ..] => self.stage = Stage::Declaration,
-                    _ => self.stage = Stage::Prolog,
-                },
-                Stage::Declaration => {
-                    let there = buf.len().min(self.limits.stanza);
-                    match declaration::scan(&buf[..there], self.declaration)? {
-                        Some(len) => {
-                            buf.advance(len);
-                            (self.declaration, self.stage) = (len, Stage::Prolog);
-                        }
-                        None if there < buf.len() => return Err(TOO_LARGE),
-                        None => {
-                            self.declaration = there;
-                            return Ok(None);
-                        }
-                    }
-                }
-                Stage::Prolog | Stage::Between | Stage::Closed => {
-                    let spaces = skip(buf, 0, SPACE);
-                    if spaces > 0 {
-                        buf.advance(spaces);
-                    }
-                    match (self.stage, buf.first()) {
-                        (_, None) => return Ok(None),
-                        (Stage::Prolog, Some(b'<')) => self.scanner.begin(Kind::Header),
-                        (Stage::Between, Some(b'<')) => self.scanner.begin(Kind::Element),
-                        (stage, Some(_)) => return Err(FramingError::BadFormat { what: stray(stage) }),
-                    }
-                    self.stage = Stage::Frame;
-                }
+    #[cold]
+    fn fail(&mut self, error: FramingError) -> FramingError {
+        self.stage = Stage::Failed;
+        self.failed = Some(error);
+        self.scanner = Scanner::default();
+        error
+    }
+
+    fn advance(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, Fault> {
+        while self.stage != Stage::Frame {
+            if !self.begin(buf)? {
+                return Ok(None);
             }
         }
+        // What is beyond the limit is not looked at, so that any chunking gives the same error.
+        let there = buf.len().min(self.room);
+        if self.scanner.scan(&buf[..there], &self.header, &self.limits)? {
+            self.cut(buf).map(Some)
+        } else if there < buf.len() {
+            Err(TOO_LARGE.into())
+        } else {
+            Ok(None)
+        }
     }
 
-    /// Goes on with the frame at the front of `buf`.
-    fn frame(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, FramingError> {
-        // What is beyond the limit is not looked at, so that any chunking gives the same error.
-        let limit = self.limits.stanza.min(u32::MAX as usize).saturating_sub(self.declaration);
-        let there = buf.len().min(limit);
-        if !self.scanner.scan(&buf[..there], &self.header, &self.limits)? {
-            return if there < buf.len() { Err(TOO_LARGE) } else { Ok(None) };
+    /// Between frames: goes on to what comes next; false when more bytes are needed for that.
+    fn begin(&mut self, buf: &mut BytesMut) -> Result<bool, Fault> {
+        match self.stage {
+            Stage::Start => match buf[..] {
+                [] | [b'<'] => return Ok(false),
+                [b'<', b'?', ..] => self.stage = Stage::Declaration,
+                _ => self.stage = Stage::Prolog,
+            },
+            Stage::Declaration => {
+                let there = buf.len().min(self.limits.stanza);
+                let Some(len) = declaration::scan(&buf[..there], self.declaration)? else {
+                    self.declaration = there;
+                    return if there < buf.len() { Err(TOO_LARGE.into()) } else { Ok(false) };
+                };
+                buf.advance(len);
+                (self.declaration, self.stage) = (len, Stage::Prolog);
+            }
+            Stage::Failed => return Err(self.failed.unwrap_or(TOO_LARGE).into()),
+            Stage::Frame => {}
+            Stage::Prolog | Stage::Between | Stage::Closed => {
+                let spaces = skip(buf, 0, SPACE);
+                if spaces > 0 {
+                    buf.advance(spaces);
+                }
+                match (self.stage, buf.first()) {
+                    (_, None) => return Ok(false),
+                    (Stage::Prolog, Some(b'<')) => self.scanner.begin(Kind::Header),
+                    (Stage::Between, Some(b'<')) => self.scanner.begin(Kind::Element),
+                    (stage, Some(_)) => return Err(FramingError::BadFormat { what: stray(stage) }.into()),
+                }
+                self.room = self.limits.stanza.min(u32::MAX as usize).saturating_sub(self.declaration);
+                self.stage = Stage::Frame;
+            }
         }
-        let len = self.scanner.at;
-        if self.scanner.kind == Kind::Header {
-            self.header = self.scanner.header(&buf[..len])?;
+        Ok(true)
+    }
+
+    /// Takes the frame that has been scanned off `buf`.
+    fn cut(&mut self, buf: &mut BytesMut) -> Result<Frame, Fault> {
+        let kind = self.scanner.kind;
+        if kind == Kind::Header {
+            self.header = self.scanner.header(&buf[..self.scanner.at])?;
             self.declaration = 0;
         }
-        let bytes = buf.split_to(len).freeze();
-        let (frame, stage) = match self.scanner.kind {
+        let bytes = buf.split_to(self.scanner.at).freeze();
+        let (frame, stage) = match kind {
             Kind::Header => (Frame::Header(bytes), Stage::Between),
             Kind::Close => (Frame::Close, Stage::Closed),
             Kind::Element => (Frame::Element(self.scanner.element(bytes)), Stage::Between),
@@ -274,8 +287,23 @@ impl Framer {
         self.scanner.finish();
         self.stage = stage;
         self.limits = self.next_limits;
-        Ok(Some(frame))
+        Ok(frame)
     }
+}
+
+/// An error on its way out, boxed so that every result on the way fits a register.
+struct Fault(Box<FramingError>);
+
+impl From<FramingError> for Fault {
+    #[cold]
+    fn from(error: FramingError) -> Self {
+        Fault(Box::new(error))
+    }
+}
+
+#[cold]
+fn wrong(what: &'static str, at: usize) -> Fault {
+    FramingError::NotWellFormed { what, at }.into()
 }
 
 const TOO_LARGE: FramingError = FramingError::Limit { what: "a stanza or stream header with too many bytes" };

@@ -1,5 +1,9 @@
 //! Character classes, and the loops that run over bytes that need no thought.
 
+use super::{Fault, FramingError, wrong};
+
+const NOT_UTF8: FramingError = FramingError::BadFormat { what: "bytes that are not UTF-8" };
+
 /// May start a name. Names are ASCII here: XMPP uses no others, and nobody can argue about ASCII.
 pub(super) const NAME_START: u8 = 1;
 /// May stand within a name; the colon is not among them.
@@ -8,6 +12,8 @@ pub(super) const NAME: u8 = 2;
 pub(super) const SPACE: u8 = 4;
 /// Cannot simply be run over in text, CDATA or an attribute value.
 pub(super) const SPECIAL: u8 = 8;
+/// May stand between `&` and `;`.
+pub(super) const REFERENCE: u8 = 16;
 
 static CLASS: [u8; 256] = classes();
 
@@ -17,10 +23,12 @@ const fn classes() -> [u8; 256] {
     while i < 256 {
         let b = i as u8;
         table[i] = match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'_' => NAME_START | NAME,
-            b'0'..=b'9' | b'.' | b'-' => NAME,
+            b'A'..=b'Z' | b'a'..=b'z' | b'_' => NAME_START | NAME | REFERENCE,
+            b'0'..=b'9' | b'.' | b'-' => NAME | REFERENCE,
             b' ' => SPACE,
             b'\t' | b'\n' | b'\r' => SPACE | SPECIAL,
+            // Special only because quotes and ampersand are cheaper to find together with it.
+            b'#' => SPECIAL | REFERENCE,
             0..=0x1F | 0x80..=0xFF | b'<' | b'&' | b'"' | b'\'' | b']' => SPECIAL,
             _ => 0,
         };
@@ -45,29 +53,38 @@ pub(super) fn skip(bytes: &[u8], mut at: usize, class: u8) -> usize {
 
 /// The first [`SPECIAL`] byte at or after `at`.
 pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
-    const LANES: usize = 16;
     let from = at;
-    // Sixteen at a time: the compiler makes vector instructions of the inner loop.
-    while let Some(lanes) = bytes.get(at..at + LANES) {
-        let mut special = 0;
-        for &b in lanes {
-            special |= u8::from(b.wrapping_sub(0x20) >= 0x60)
-                | u8::from(b == b'<')
-                | u8::from(b == b'&')
-                | u8::from(b == b'"')
-                | u8::from(b == b'\'')
-                | u8::from(b == b']');
-        }
+    while let Some(&eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let special = special_bits(u64::from_le_bytes(eight));
         if special != 0 {
-            break;
+            at += (special.trailing_zeros() / 8) as usize;
+            examined(at - from + 1);
+            return at;
         }
-        at += LANES;
+        at += 8;
     }
     while at < bytes.len() && !is(bytes[at], SPECIAL) {
         at += 1;
     }
     examined(at - from + 1);
     at
+}
+
+/// Eight bytes at once: the lowest top bit that is set tells the first special byte (a subtraction borrows from
+/// higher bytes only, so those above it may be wrong).
+fn special_bits(eight: u64) -> u64 {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    // "equals c" is "becomes less than 1 by xor"; what the mask 0x05 leaves out makes four of `"#&'` one.
+    let quote = (eight & !all(0x05)) ^ all(b'"');
+    let less = eight ^ all(b'<');
+    let bracket = eight ^ all(b']');
+    let below = eight.wrapping_sub(all(0x20))
+        | quote.wrapping_sub(all(1))
+        | less.wrapping_sub(all(1))
+        | bracket.wrapping_sub(all(1));
+    (below | eight) & all(0x80)
 }
 
 /// XML's `Char` production.
@@ -85,13 +102,6 @@ pub(super) struct Utf8 {
     code: u32,
 }
 
-pub(super) enum Utf8Error {
-    /// Not UTF-8.
-    Encoding,
-    /// U+FFFE or U+FFFF, whose last byte is here.
-    Noncharacter(usize),
-}
-
 impl Utf8 {
     /// True between the bytes of one character.
     pub(super) fn pending(self) -> bool {
@@ -99,18 +109,18 @@ impl Utf8 {
     }
 
     /// Runs over the rest of the pending character and the non-ASCII characters that follow it.
-    pub(super) fn run(&mut self, bytes: &[u8], mut at: usize) -> Result<usize, Utf8Error> {
+    pub(super) fn run(&mut self, bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
         let from = at;
         while let Some(&b) = bytes.get(at) {
             if self.left > 0 {
                 if b < self.low || b > self.high {
-                    return Err(Utf8Error::Encoding);
+                    return Err(NOT_UTF8.into());
                 }
                 self.left -= 1;
                 self.code = self.code << 6 | u32::from(b & 0x3F);
                 // The ranges rule out all that is no character but these two.
                 if self.left == 0 && matches!(self.code, 0xFFFE | 0xFFFF) {
-                    return Err(Utf8Error::Noncharacter(at));
+                    return Err(wrong("the character U+FFFE or U+FFFF", at));
                 }
                 (self.low, self.high) = (0x80, 0xBF);
             } else if b < 0x80 {
@@ -124,7 +134,7 @@ impl Utf8 {
                     0xF0 => (3, 0x90, 0xBF),
                     0xF1..=0xF3 => (3, 0x80, 0xBF),
                     0xF4 => (3, 0x80, 0x8F),
-                    _ => return Err(Utf8Error::Encoding),
+                    _ => return Err(NOT_UTF8.into()),
                 };
                 self.code = u32::from(b) & (0x3F >> self.left);
             }

@@ -1,7 +1,7 @@
 //! Namespaces in XML 1.0: declarations, their scope, and what the stream header declared for all that follows.
 
-use super::FramingError;
 use super::chars::examined;
+use super::{Fault, FramingError, wrong};
 
 pub(super) const CLIENT: &[u8] = b"jabber:client";
 pub(super) const STREAMS: &[u8] = b"http://etherx.jabber.org/streams";
@@ -80,14 +80,8 @@ impl Scope {
     }
 
     /// Takes `xmlns:prefix='name'`.
-    pub(super) fn declare(
-        &mut self,
-        bytes: &[u8],
-        prefix: Span,
-        name: Span,
-        header: &Inherited,
-    ) -> Result<(), FramingError> {
-        let wrong = |what| Err(FramingError::NotWellFormed { what, at: prefix.start as usize });
+    pub(super) fn declare(&mut self, bytes: &[u8], prefix: Span, name: Span, header: &Inherited) -> Result<(), Fault> {
+        let wrong = |what| Err(wrong(what, prefix.start as usize));
         let uri = name.of(bytes);
         match prefix.of(bytes) {
             b"xml" if uri == XML => return Ok(()),
@@ -97,7 +91,7 @@ impl Scope {
             _ => check_reserved(uri, prefix.start as usize)?,
         }
         if self.bindings.len() >= MAX_IN_SCOPE {
-            return Err(FramingError::Limit { what: "more than 128 namespace prefixes in scope" });
+            return Err(FramingError::Limit { what: "more than 128 namespace prefixes in scope" }.into());
         }
         let id = self.number(bytes, uri, header);
         self.bindings.push(Binding { prefix, name, id });
@@ -122,7 +116,7 @@ impl Scope {
         bytes: &'a [u8],
         prefix: &[u8],
         header: &'a Inherited,
-    ) -> Result<Resolved<'a>, FramingError> {
+    ) -> Result<Resolved<'a>, Fault> {
         for binding in self.bindings.iter().rev() {
             examined(1);
             if binding.prefix.of(bytes) == prefix {
@@ -138,18 +132,18 @@ impl Scope {
                 return Ok(Resolved { id: binding.id, name: &binding.name, inherited: true });
             }
         }
-        Err(FramingError::BadNamespacePrefix)
+        Err(FramingError::BadNamespacePrefix.into())
     }
 }
 
 /// Checks `xmlns='uri'`; an empty one is allowed.
-pub(super) fn check_default(uri: &[u8], at: usize) -> Result<(), FramingError> {
+pub(super) fn check_default(uri: &[u8], at: usize) -> Result<(), Fault> {
     check_reserved(uri, at)
 }
 
-fn check_reserved(uri: &[u8], at: usize) -> Result<(), FramingError> {
+fn check_reserved(uri: &[u8], at: usize) -> Result<(), Fault> {
     if uri == XML || uri == XMLNS {
-        return Err(FramingError::NotWellFormed { what: "a reserved namespace declared", at });
+        return Err(wrong("a reserved namespace declared", at));
     }
     Ok(())
 }

@@ -1,68 +1,48 @@
 //! The resumable scanner of one frame: an element with all that is in it, the stream header, or the closing tag.
 //!
-//! Every state takes what it can of the bytes there are and remembers where it stopped; no byte is looked at again
-//! when more arrive. Tags are in [`super::tag`], texts in [`super::content`].
+//! Texts and end tags are checked as their bytes come ([`super::content`]). A start tag is checked when it is
+//! complete ([`super::tag`]); until then only its end is looked for. So no byte is looked at more than three times,
+//! however it comes in, and what is found does not depend on where the chunks end.
 
 use bytes::Bytes;
 
-use super::chars::{Utf8, Utf8Error};
-use super::namespaces::{CLIENT, Inherited, NamespaceId, Scope, Span};
-use super::{Element, FramingError, Limits, Space};
+use super::chars::{NAME_START, SPACE, Utf8, examined, is, skip, skip_plain};
+use super::namespaces::{CLIENT, Inherited, Scope, Span};
+use super::tag::Attribute;
+use super::{Element, Fault, FramingError, Limits, Space, wrong};
 
 /// Rooms kept between frames; larger ones are given back.
 const KEEP_OPEN: usize = 16;
 const KEEP_ATTRIBUTES: usize = 16;
 const KEEP_DECLARATIONS: usize = 8;
 
-/// What the scanner expects at `at`.
+/// What is at `at`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// The byte after `<`.
     #[default]
     Markup,
-    /// The rest of an element's name, in a start tag.
-    ElementName,
-    /// White space or the tag's end, right after a name or a value.
-    TagGap,
-    /// An attribute or the tag's end, after white space.
-    TagSpace,
-    /// `>` after `/`.
-    TagSlash,
-    /// The rest of an attribute's name.
-    AttributeName,
-    /// `=`
-    Equals,
-    /// An opening quote.
-    Quote,
-    /// The rest of an attribute value.
-    Value,
+    /// Within a start tag that is not complete.
+    StartTag,
     /// The rest of a name that must repeat the start tag's.
     EndName,
     /// `>` after an end tag's name.
     EndSpace,
     /// Character data or markup.
     Text,
+    /// The rest of a reference in text.
+    Reference,
     /// The byte after `<!`.
     Exclamation,
     /// The rest of `[CDATA[`.
     CDataStart,
     /// The rest of a CDATA section.
     CData,
-    /// The byte after `&`.
-    Reference,
-    /// The byte after `&#`.
-    Numeric,
-    /// The rest of a decimal reference.
-    Decimal,
-    /// The rest of a hexadecimal reference.
-    Hexadecimal,
-    /// The rest of an entity's name.
-    Entity,
     /// Nothing: the frame is complete.
     Complete,
 }
 
-/// What kind of frame was found.
+/// What kind of frame it is.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     #[default]
@@ -81,80 +61,45 @@ pub(super) struct Open {
     pub(super) outer_scope: u32,
 }
 
-/// What an attribute's name says.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    #[default]
-    Plain,
-    /// It has a prefix.
-    Prefixed,
-    /// `xmlns`
-    DeclaresDefault,
-    /// `xmlns:…`
-    DeclaresPrefix,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Attribute {
+/// What there is to say of a frame's root.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Root {
     pub(super) name: Span,
-    /// Where its colon is, or 0.
-    pub(super) colon: u32,
-    pub(super) role: Role,
-    /// Its namespace, once resolved.
-    pub(super) namespace: NamespaceId,
+    pub(super) local: Span,
+    pub(super) space: Space,
+    /// The default namespace it declares, if it does.
+    pub(super) default: Option<Span>,
+    /// It is an empty-element tag.
+    pub(super) empty: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     pub(super) state: State,
     pub(super) kind: Kind,
-    /// Bytes of the frame taken so far.
-    pub(super) at: usize,
-    /// Where the name, value or `[CDATA[` at hand starts.
-    pub(super) token: usize,
-    /// Where the entity's name or the digits of the reference at hand start.
-    pub(super) reference_start: usize,
-    /// Where the colon of the name at hand is, or 0.
-    pub(super) colon: usize,
-    /// Where the colon of the tag's own name is, or 0.
-    pub(super) element_colon: usize,
-    /// The quote that ends the value at hand.
-    pub(super) quote: u8,
-    /// How many `]` came just before `at`, two at most.
+    /// The quote whose fellow is looked for in an incomplete start tag, or 0.
+    quote: u8,
+    /// How many `]` came just before `at` in text or CDATA, two at most.
     pub(super) brackets: u8,
-    /// The value at hand is not literally what it means: it has references or line breaks.
-    pub(super) indirect: bool,
-    /// The reference at hand is in a value, else in text.
-    pub(super) in_value: bool,
-    /// The start tag at hand is an empty element's.
-    pub(super) empty: bool,
-    pub(super) utf8: Utf8,
-    /// The character number that the reference at hand gives so far.
-    pub(super) number: u32,
-    /// The role of the attribute at hand.
-    pub(super) role: Role,
-    /// Attributes with prefixes in the tag at hand.
-    pub(super) prefixed: u32,
-    /// A set of hashed attribute names of the tag at hand: doubles are looked for only where it says "perhaps".
-    pub(super) names_seen: u64,
-    pub(super) open: Vec<Open>,
-    pub(super) attributes: Vec<Attribute>,
-    pub(super) scope: Scope,
-    /// The default namespace that the root declares, if it does.
-    pub(super) default: Option<Span>,
-    /// Of the root: its qualified name, its local name, its namespace.
-    pub(super) root: Span,
-    pub(super) local: Span,
-    pub(super) space: Space,
     /// A prefix of the stream header's was used.
     pub(super) inherits: bool,
+    pub(super) utf8: Utf8,
+    /// Bytes of the frame taken so far.
+    pub(super) at: usize,
+    /// Where the name, reference or `[CDATA[` at hand starts.
+    pub(super) token: usize,
+    pub(super) root: Root,
+    pub(super) open: Vec<Open>,
+    /// Of the start tag at hand.
+    pub(super) attributes: Vec<Attribute>,
+    pub(super) scope: Scope,
 }
 
 impl Scanner {
     /// Begins a frame whose `<` is the first byte.
     pub(super) fn begin(&mut self, kind: Kind) {
         (self.state, self.kind, self.at) = (State::Markup, kind, 1);
-        (self.inherits, self.default) = (false, None);
+        self.inherits = false;
     }
 
     /// Ends a frame; large rooms are given back.
@@ -168,70 +113,137 @@ impl Scanner {
     }
 
     /// Takes what it can of `bytes`, which start with the frame; true once the frame is complete, at `self.at`.
-    pub(super) fn scan(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<bool, FramingError> {
+    pub(super) fn scan(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<bool, Fault> {
         // Each state takes at least one byte or changes to a state that does.
         while self.at < bytes.len() {
             match self.state {
+                State::Text => self.text(bytes)?,
                 State::Markup => self.markup(bytes, header, limits)?,
-                State::ElementName => self.element_name(bytes)?,
-                State::TagGap => self.tag_gap(bytes, header)?,
-                State::TagSpace => self.tag_space(bytes, header, limits)?,
-                State::TagSlash => self.tag_slash(bytes, header)?,
-                State::AttributeName => self.attribute_name(bytes)?,
-                State::Equals => self.equals(bytes)?,
-                State::Quote => self.open_quote(bytes)?,
-                State::Value => self.value(bytes, header)?,
+                State::StartTag => self.start_tag_end(bytes, header, limits)?,
                 State::EndName => self.end_name(bytes, header)?,
                 State::EndSpace => self.end_space(bytes)?,
-                State::Text => self.text(bytes)?,
+                State::Reference => self.reference(bytes)?,
                 State::Exclamation => self.exclamation(bytes)?,
                 State::CDataStart => self.cdata_start(bytes)?,
                 State::CData => self.cdata(bytes)?,
-                State::Reference => self.reference(bytes)?,
-                State::Numeric => self.numeric(bytes)?,
-                State::Decimal => self.decimal(bytes)?,
-                State::Hexadecimal => self.hexadecimal(bytes)?,
-                State::Entity => self.entity(bytes)?,
                 State::Complete => break,
             }
         }
         Ok(self.state == State::Complete)
     }
 
+    fn markup(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), Fault> {
+        self.token = self.at;
+        self.state = match bytes[self.at] {
+            b if is(b, NAME_START) => return self.start_tag(bytes, header, limits),
+            b'/' if !self.open.is_empty() => State::EndName,
+            b'/' if !header.stream.is_empty() => {
+                self.kind = Kind::Close;
+                State::EndName
+            }
+            b'/' => return Err(wrong("an end tag where nothing is open", self.at)),
+            b'!' => State::Exclamation,
+            b'?' => return Err(FramingError::Restricted { what: "a processing instruction" }.into()),
+            _ => return Err(wrong("'<' that begins no tag (names begin with an ASCII letter or '_')", self.at)),
+        };
+        self.at += 1;
+        self.token = self.at;
+        Ok(())
+    }
+
+    /// At the first byte of a start tag's name.
+    fn start_tag(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), Fault> {
+        if self.open.len() >= limits.depth {
+            return Err(FramingError::Limit { what: "elements nested too deeply" }.into());
+        }
+        if let Ok(true) = self.tag(bytes, header, limits) {
+            return Ok(());
+        }
+        // Incomplete or wrong. Even if wrong, its end decides, as it does when the bytes come one by one.
+        (self.state, self.quote) = (State::StartTag, 0);
+        Ok(())
+    }
+
+    /// Looks for the end of a start tag of which more bytes have come.
+    fn start_tag_end(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), Fault> {
+        while let Some(&b) = bytes.get(self.at) {
+            match b {
+                b'<' => return Err(wrong("'<' within a tag", self.at)),
+                b'>' if self.quote == 0 => {
+                    return match self.tag(&bytes[..=self.at], header, limits)? {
+                        true => Ok(()),
+                        false => Err(wrong("a tag that ends too early", self.at)),
+                    };
+                }
+                b'"' | b'\'' if self.quote == 0 => self.quote = b,
+                _ if b == self.quote => self.quote = 0,
+                _ => {}
+            }
+            self.at = if self.quote == 0 { self.at + 1 } else { skip_plain(bytes, self.at + 1) };
+            examined(1);
+        }
+        Ok(())
+    }
+
+    fn end_name(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
+        let expected = self.open.last().map_or(&*header.stream, |open| open.name.of(bytes));
+        let rest = &expected[self.at - self.token..];
+        let there = &bytes[self.at..bytes.len().min(self.at + rest.len())];
+        examined(there.len());
+        if !rest.starts_with(there) {
+            return Err(wrong("an end tag that is not the open element's", self.token));
+        }
+        self.at += there.len();
+        if there.len() == rest.len() {
+            self.state = State::EndSpace;
+        }
+        Ok(())
+    }
+
+    fn end_space(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.at = skip(bytes, self.at, SPACE);
+        match bytes.get(self.at) {
+            None => return Ok(()),
+            Some(b'>') => self.at += 1,
+            Some(_) => {
+                let what = "an end tag that is not the open element's, or with something in it";
+                return Err(wrong(what, self.token));
+            }
+        }
+        if let Some(open) = self.open.pop() {
+            self.scope.truncate(open.outer_scope);
+        }
+        self.state = if self.open.is_empty() { State::Complete } else { State::Text };
+        Ok(())
+    }
+
+    fn exclamation(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        match bytes[self.at] {
+            b'[' if !self.open.is_empty() => self.state = State::CDataStart,
+            b'[' => return Err(FramingError::BadFormat { what: "a CDATA section outside of a stanza" }.into()),
+            b'-' => return Err(FramingError::Restricted { what: "a comment" }.into()),
+            _ => return Err(FramingError::Restricted { what: "a document type or another declaration" }.into()),
+        }
+        Ok(())
+    }
+
     /// Checks a complete stream header; what it leaves for the frames after it.
-    pub(super) fn header(&self, bytes: &[u8]) -> Result<Inherited, FramingError> {
-        let default = self.default.map(|default| default.of(bytes));
-        if self.local.of(bytes) != b"stream" || self.space != Space::Streams || default != Some(CLIENT) {
-            return Err(FramingError::InvalidNamespace);
+    pub(super) fn header(&self, bytes: &[u8]) -> Result<Inherited, Fault> {
+        let root = self.root;
+        let default = root.default.map(|default| default.of(bytes));
+        if root.local.of(bytes) != b"stream" || root.space != Space::Streams || default != Some(CLIENT) {
+            return Err(FramingError::InvalidNamespace.into());
         }
-        if self.empty {
-            return Err(FramingError::BadFormat { what: "a stream header that ends the stream at once" });
+        if root.empty {
+            return Err(FramingError::BadFormat { what: "a stream header that ends the stream at once" }.into());
         }
-        Ok(Inherited::keep(bytes, self.root.of(bytes), &self.scope))
+        Ok(Inherited::keep(bytes, root.name.of(bytes), &self.scope))
     }
 
     /// The complete element.
     pub(super) fn element(&self, bytes: Bytes) -> Element {
-        let name = self.local.start as usize..self.local.end as usize;
-        Element { bytes, space: self.space, name, inherits: self.inherits }
-    }
-
-    pub(super) fn wrong<T>(&self, what: &'static str) -> Result<T, FramingError> {
-        Err(FramingError::NotWellFormed { what, at: self.at })
-    }
-
-    /// Runs over non-ASCII characters.
-    pub(super) fn non_ascii(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
-        match self.utf8.run(bytes, self.at) {
-            Ok(at) => {
-                self.at = at;
-                Ok(())
-            }
-            Err(Utf8Error::Encoding) => Err(FramingError::BadFormat { what: "bytes that are not UTF-8" }),
-            Err(Utf8Error::Noncharacter(at)) => {
-                Err(FramingError::NotWellFormed { what: "the character U+FFFE or U+FFFF", at })
-            }
-        }
+        let name = self.root.local.start as usize..self.root.local.end as usize;
+        Element { bytes, space: self.root.space, name, inherits: self.inherits }
     }
 }
 

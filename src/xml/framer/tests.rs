@@ -133,7 +133,8 @@ fn refuses_what_is_not_well_formed() {
         "<a b=c/>",
         "<a b='c'd='e'/>",
         "<a b='<'/>",
-        "<a b=''' />",
+        "<a b=''' />'/>",
+        "<a b='c/></a>",
         "<a =''/>",
         "<a b=''/b>",
         "<a b=\"'/>\u{0}",
@@ -286,7 +287,7 @@ fn refuses_what_is_not_utf_8_or_no_stream() {
 #[test]
 fn heeds_limits() {
     for text in
-        ["<a a='' b='' c='' d='' e='' f='' g=''/>", "<a><b a='' b='' c='' d='' e='' f='' g", "<a><a><a><a><a><a"]
+        ["<a a='' b='' c='' d='' e='' f='' g=''/>", "<a><b a='' b='' c='' d='' e='' f='' g>", "<a><a><a><a><a><a"]
     {
         refuses(text, "policy-violation");
     }
@@ -486,6 +487,18 @@ fn work_is_linear() {
     ] {
         let seen = examined(&text, 1);
         assert!(seen <= 130 * text.len() as u64, "{seen} for {} {}", &text[..20], text.len());
+    }
+}
+
+#[test]
+fn plain_bytes_are_run_over_as_the_table_says() {
+    for byte in 0..=255 {
+        for (at, len) in (0..40).flat_map(|at| [(at, at + 1), (at, 40)]) {
+            let mut bytes = vec![b'x'; len];
+            bytes[at] = byte;
+            let special = chars::is(byte, chars::SPECIAL);
+            assert_eq!(chars::skip_plain(&bytes, 0), if special { at } else { len }, "{byte:#x} at {at} of {len}");
+        }
     }
 }
 
