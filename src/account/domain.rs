@@ -35,8 +35,7 @@ impl Domain {
     /// Remembers the mechanism of a login; whether it is better than what was known.
     pub fn remember(&self, mechanism: Mechanism) -> bool {
         let Ok(mut best) = self.best_mechanism.lock() else { return false };
-        let rank = |m: Mechanism| Mechanism::ALL.iter().position(|known| *known == m);
-        let better = best.is_none_or(|known| rank(mechanism) < rank(known));
+        let better = best.is_none_or(|known| mechanism > known);
         if better {
             *best = Some(mechanism);
         }

@@ -139,9 +139,12 @@ impl Accounts for Registry {
         features: &Stanza,
         plain: Plain,
     ) -> Result<Vec<u8>, LoginFailure> {
-        let Some(domain) = self.domains.get(domain) else { return Err(LoginFailure::temporary("unknown domain")) };
-        let Ok(name) = jid::DomainPart::new(&domain.name) else { return Err(LoginFailure::temporary("bad domain")) };
-        let Ok(account) = plain.account(&name) else { return Err(LoginFailure::not_authorized()) };
+        let Some(domain) = self.domains.get(domain) else {
+            return Err(LoginFailure::new("temporary-auth-failure", "the domain is not served here"));
+        };
+        let name = jid::DomainPart::new(&domain.name)
+            .map_err(|error| LoginFailure::new("temporary-auth-failure", format!("{}: {error}", domain.name)))?;
+        let account = plain.account(&name).map_err(|error| LoginFailure::new("not-authorized", error))?;
         let policy = domain.policy(upstream.encrypted || upstream.peer.ip().is_loopback());
         let secret = Secret::Password(plain.password.clone());
         let username = plain.authcid.as_str();
