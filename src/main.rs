@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use minimix_proxy::cli::{AccountCommand, Cli, Command, Failure, check, log};
+use minimix_proxy::cli::{AccountCommand, Cli, Command, Failure, check, log, password};
 use minimix_proxy::config::{Config, Flags};
+use minimix_proxy::control::{self, Request};
 use minimix_proxy::net::dev_certs;
 use minimix_proxy::server;
+use secrecy::ExposeSecret;
 
 /// Threads for what blocks (PBKDF2, name look-ups, the store): bounded, so that logins cannot take the machine (S5).
 const BLOCKING_THREADS: usize = 32;
@@ -75,9 +77,33 @@ fn run(flags: &Flags) -> Result<(), Failure> {
     runtime()?.block_on(server::run(config)).map_err(Failure::from)
 }
 
+/// Through the running proxy if there is one over this data directory, else on the store itself.
 fn account(flags: &Flags, command: AccountCommand) -> Result<(), Failure> {
     let config = Config::load(flags)?;
     log::start(&config.log);
-    let _ = (runtime()?, config, command);
-    Err(Failure::runtime("accounts cannot be managed yet"))
+    let request = match command {
+        AccountCommand::Add { jid, password_stdin } => {
+            let password = password::read(password_stdin, &format!("Password of {jid}: ")).map_err(Failure::runtime)?;
+            Request::AccountAdd { account: jid.to_string(), password: password.expose_secret().to_owned() }
+        }
+        AccountCommand::List => Request::AccountList,
+        AccountCommand::Remove { jid } => Request::AccountRemove { account: jid.to_string() },
+    };
+    let answer = runtime()?.block_on(async {
+        let socket = control::path(&config.data);
+        let asked = control::ask(&config.data, &request).await;
+        let asked = asked.map_err(|cause| Failure::runtime(format!("{}: {cause}", socket.display())))?;
+        if let Some(answer) = asked {
+            return Ok(answer);
+        }
+        let store = server::open_store(&config)?;
+        let (_stop, stopped) = tokio::sync::watch::channel(false);
+        let registry = server::registry(&config, store, [].into(), Default::default(), stopped)?;
+        Ok::<_, Failure>(control::perform(&registry, request).await)
+    })?;
+    let text: String = answer.lines.iter().map(|line| format!("{line}\n")).collect();
+    if !answer.ok {
+        return Err(Failure::runtime(text.trim_end()));
+    }
+    print(text.as_bytes())
 }

@@ -47,6 +47,8 @@ pub enum Input {
     SessionLost,
     /// The keys may work again: a client logged in with the password.
     KeysChanged,
+    /// The operator has taken the keys away; the account session is closed.
+    Unenrolled,
     /// The account session received a stanza.
     FromServer(Stanza),
     /// A deadline has passed.
@@ -158,6 +160,12 @@ impl Account {
                     self.retry_wait = RETRY.0;
                     self.reopen_if_wanted(now, out);
                 }
+            }
+            Input::Unenrolled => {
+                self.session_lost(now, out);
+                self.session_failed(now, true, out);
+                // Nobody will take the account back to these rooms.
+                self.rooms.clear();
             }
             Input::FromServer(stanza) => self.from_server(now, stanza, out),
             Input::Tick => self.tick(now, out),

@@ -143,6 +143,11 @@ impl Actor {
                 self.handle(Input::Gone(client));
             }
             ToAccount::KeysChanged => self.handle(Input::KeysChanged),
+            ToAccount::Unenrolled => {
+                self.connecting = None;
+                self.disconnect();
+                self.handle(Input::Unenrolled);
+            }
         }
     }
 

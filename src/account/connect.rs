@@ -65,7 +65,7 @@ pub struct AccountSession {
 }
 
 /// Opens account sessions.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Connector {
     /// The account's domain.
     pub domain: Arc<Domain>,

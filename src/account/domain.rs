@@ -31,4 +31,14 @@ impl Domain {
         let remembered = self.best_mechanism.lock().map(|m| *m).unwrap_or_default();
         Policy { allow_plain: self.allow_plain, tls, remembered }
     }
+
+    /// Remembers the mechanism of a login; whether it is better than what was known.
+    pub fn remember(&self, mechanism: Mechanism) -> bool {
+        let Ok(mut best) = self.best_mechanism.lock() else { return false };
+        let better = best.is_none_or(|known| mechanism > known);
+        if better {
+            *best = Some(mechanism);
+        }
+        better
+    }
 }

@@ -52,6 +52,8 @@ pub enum ToAccount {
     },
     /// A login has shown what opens the account: the account session may be tried again.
     KeysChanged,
+    /// The operator has taken the keys away: the account session ends, and the clients join by themselves.
+    Unenrolled,
 }
 
 /// From an account to one of its sessions.

@@ -13,7 +13,6 @@ use crate::account::domain::Domain;
 use crate::net::login::{self, LoginError};
 use crate::store::{Enrolment, Store, StoreError};
 use crate::stream::sasl::{SaltedPassword, SaslError, Secret};
-use crate::xmpp::ids;
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +58,9 @@ pub async fn keep(
             return Ok(Kept::Nothing);
         }
     };
-    let resource = known.map(|known| known.resource).unwrap_or_else(ids::random);
-    let enrolled_at = SystemTime::now();
-    let upstream = domain.upstream_id.clone();
-    let enrolment = Enrolment { account: account.clone(), upstream, resource, secret, enrolled_at };
-    let store = store.clone();
-    blocking(move || store.put_enrolment(&enrolment)).await?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (store, name, upstream) = (store.clone(), account.clone(), domain.upstream_id.clone());
+    blocking(move || store.put_enrolment(&name, &upstream, &secret, now)).await?;
     info!(%account, ?kept, "enrolled");
     Ok(kept)
 }
@@ -79,7 +75,7 @@ pub async fn read(store: &Arc<dyn Store>, account: &BareJid) -> Result<Option<En
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(StoreError::ending()))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(StoreError::Ending))
 }
 
 enum Proof {

@@ -2,9 +2,16 @@
 //!
 //! [`account`] is the pure machine; it routes between rooms and clients. Its shell, the actor, owns the socket.
 
+pub mod access;
 #[expect(clippy::module_inception)]
 pub mod account;
+mod actor;
+pub mod admin;
 mod archive;
+pub mod connect;
+pub mod domain;
 pub mod handle;
 mod iq;
+pub mod keys;
 mod own;
+pub mod registry;

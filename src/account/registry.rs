@@ -21,7 +21,7 @@ use crate::muc::Settings;
 use crate::net::dial::Dialled;
 use crate::net::login;
 use crate::store::Store;
-use crate::stream::sasl::{Plain, Secret};
+use crate::stream::sasl::{Mechanism, Plain, Secret};
 use crate::xmpp::stanza::Stanza;
 
 /// How many messages may wait for an account.
@@ -65,6 +65,39 @@ impl Registry {
         &self.store
     }
 
+    /// How long a login or the opening of an account session may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// Tells a live account something. A full queue means a busy account: what could be told, it has found out.
+    pub(super) fn tell(&self, account: &BareJid, message: ToAccount) {
+        let handle = self.live.get(account).map(|handle| handle.clone());
+        if let Some(handle) = handle {
+            let _ = handle.sender().try_send(message);
+        }
+    }
+
+    /// The account is no longer enrolled: who comes now passes through, and the live session ends.
+    pub(super) fn retire(&self, account: &BareJid) {
+        if let Some((_, handle)) = self.live.remove(account) {
+            self.tasks.spawn(async move {
+                let _ = handle.sender().send(ToAccount::Unenrolled).await;
+            });
+        }
+    }
+
+    /// Remembers the best a server has offered (S5).
+    pub(super) async fn remember_mechanism(&self, domain: &Arc<Domain>, mechanism: Mechanism) {
+        if !domain.remember(mechanism) {
+            return;
+        }
+        let (store, name) = (self.store.clone(), domain.name.clone());
+        if let Err(error) = keys::blocking(move || store.set_best_mechanism(&name, mechanism)).await {
+            warn!(domain = %domain.name, %error, "cannot remember the server's best mechanism");
+        }
+    }
+
     fn start(&self, account: &BareJid, resource: &str, domain: &Arc<Domain>) -> Option<Handle> {
         let jid = account.with_resource_str(resource).ok()?;
         let (sender, inbox) = mpsc::channel(QUEUE);
@@ -91,14 +124,8 @@ impl Registry {
         let password = &plain.password;
         let kept = keys::keep(&self.store, domain, account, password, learned.learned, self.connect_timeout).await;
         match kept {
-            Ok(keys::Kept::Unchanged | keys::Kept::Keys | keys::Kept::Password) => {
-                let handle = self.live.get(account).map(|handle| handle.clone());
-                if let Some(handle) = handle {
-                    // A full queue means a busy account, so its session is up and its keys are good.
-                    let _ = handle.sender().try_send(ToAccount::KeysChanged);
-                }
-            }
             Ok(keys::Kept::Nothing) => {}
+            Ok(_) => self.tell(account, ToAccount::KeysChanged),
             Err(error) => warn!(%account, %error, "not enrolled"),
         }
     }
@@ -112,14 +139,18 @@ impl Accounts for Registry {
         features: &Stanza,
         plain: Plain,
     ) -> Result<Vec<u8>, LoginFailure> {
-        let Some(domain) = self.domains.get(domain) else { return Err(LoginFailure::temporary("unknown domain")) };
-        let Ok(name) = jid::DomainPart::new(&domain.name) else { return Err(LoginFailure::temporary("bad domain")) };
-        let Ok(account) = plain.account(&name) else { return Err(LoginFailure::not_authorized()) };
+        let Some(domain) = self.domains.get(domain) else {
+            return Err(LoginFailure::new("temporary-auth-failure", "the domain is not served here"));
+        };
+        let name = jid::DomainPart::new(&domain.name)
+            .map_err(|error| LoginFailure::new("temporary-auth-failure", format!("{}: {error}", domain.name)))?;
+        let account = plain.account(&name).map_err(|error| LoginFailure::new("not-authorized", error))?;
         let policy = domain.policy(upstream.encrypted || upstream.peer.ip().is_loopback());
         let secret = Secret::Password(plain.password.clone());
         let username = plain.authcid.as_str();
         match login::login(&mut upstream.link, features, username, secret, &upstream.binding, &policy).await {
             Ok(logged_in) => {
+                self.remember_mechanism(domain, logged_in.mechanism).await;
                 self.keep(domain, &account, &plain, logged_in).await;
                 Ok(Vec::new())
             }

@@ -48,8 +48,8 @@ pub struct Settings {
     pub offline_ttl: Duration,
     /// How many messages of a room are kept for clients that attach later.
     pub history: usize,
-    /// What the room is shown while no client is attached: a `<show/>` value, or empty to leave it as it was.
-    pub detached_presence: String,
+    /// What the room is shown while no client is attached: a `<show/>`, or none (available).
+    pub detached_presence: Option<&'static str>,
 }
 
 impl Default for Settings {
@@ -59,7 +59,7 @@ impl Default for Settings {
             leave_grace: Duration::from_secs(10),
             offline_ttl: Duration::from_secs(7 * 24 * 3600),
             history: 20,
-            detached_presence: "away".into(),
+            detached_presence: Some("away"),
         }
     }
 }

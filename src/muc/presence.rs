@@ -161,10 +161,7 @@ impl Room {
         if !self.attached.is_empty() {
             return self.present_best(now, None, out);
         }
-        if self.settings.detached_presence.is_empty() {
-            return;
-        }
-        let content = format!("<show>{}</show>", escape(&self.settings.detached_presence));
+        let content = self.settings.detached_presence.map(|show| format!("<show>{show}</show>")).unwrap_or_default();
         if self.shown.content.as_deref() != Some(&content) {
             let id = self.next_id();
             let to = self.own_jid();

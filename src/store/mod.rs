@@ -201,6 +201,9 @@ pub enum StoreError {
         /// The system's report.
         source: io::Error,
     },
+    /// This process is ending.
+    #[error("the store is not used any more: this process is ending")]
+    Ending,
     /// The system gives no random bytes, or the cipher refused a value.
     #[error("the store cannot encrypt: {0}")]
     Crypto(&'static str),
@@ -211,6 +214,16 @@ fn new_resource() -> Result<String, StoreError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|_| StoreError::Crypto("the system gives no random bytes"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kept = match self.keys_for {
+            Some(hash) => format!("keys for {}", Mechanism::Scram(hash).name()),
+            None => "password".to_owned(),
+        };
+        write!(f, "{}\t{kept}\t{}", self.account, self.upstream)
+    }
 }
 
 impl Enrolment {
