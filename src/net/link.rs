@@ -52,6 +52,7 @@ pub struct Link<S = Socket> {
     output: BytesMut,
     /// Something was written that the layers below may still hold.
     unflushed: bool,
+    received: u64,
 }
 
 impl<S> std::fmt::Debug for Link<S> {
@@ -64,7 +65,7 @@ impl<S> std::fmt::Debug for Link<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// A link at the start of a stream.
     pub fn new(io: S, limits: Limits) -> Self {
-        Link { io, framer: Framer::new(limits), input: BytesMut::new(), output: BytesMut::new(), unflushed: false }
+        Link { io, framer: Framer::new(limits), input: BytesMut::new(), output: BytesMut::new(), unflushed: false, received: 0 }
     }
 
     /// Queues bytes; [`Link::drive`] and [`Link::flush`] write them.
@@ -117,8 +118,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             if self.input.is_empty() {
                 self.input = BytesMut::new();
             }
-            if ready!(read)? == 0 {
-                return Poll::Ready(Ok(Event::End));
+            match ready!(read)? {
+                0 => return Poll::Ready(Ok(Event::End)),
+                n => self.received += n as u64,
             }
             if let Some(frame) = self.buffered()? {
                 return Poll::Ready(Ok(Event::Frame(frame)));
@@ -176,6 +178,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Bytes that were read and not yet taken as frames; before TLS starts there must be none (CVE-2011-0411).
     pub fn unread(&self) -> usize {
         self.input.len()
+    }
+
+    /// Bytes read so far, keepalives included: who is silent?
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// The byte stream itself. What was read or queued is dropped.

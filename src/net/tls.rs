@@ -8,7 +8,7 @@ mod server;
 
 pub use client::{ClientTls, ConnectError, Connected};
 pub use pem::{CertificateFiles, load_certificates};
-pub use server::{Accepted, ServerTls};
+pub use server::{Accepted, ServerTls, ShownCertificate};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,1 +1,9 @@
-//! (see lib.rs)
+//! Floor 5, one client: [`session`] decides, purely, what is relayed and what goes to the account; [`task`] is its
+//! shell and owns the sockets; [`accept`] brings a client from its first byte to a bound resource.
+
+pub mod accept;
+mod carbons;
+mod closing;
+#[expect(clippy::module_inception)]
+pub mod session;
+pub mod task;

@@ -46,8 +46,15 @@ pub enum Auth {
 pub trait Domains: Send + Sync {
     /// The configured domain that `to` names, as it is configured; `None` if there is none.
     fn configured(&self, to: &str) -> Option<String>;
-    /// Whether `domain` may be served on a connection whose client asked for a certificate by `sni` and was shown it.
-    fn shown(&self, sni: &str, domain: &str) -> bool;
+}
+
+/// Tells whether the certificate that a client was shown is good for a domain.
+pub struct Covers(pub Box<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Covers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Covers")
+    }
 }
 
 /// What happened.
@@ -57,11 +64,8 @@ pub enum Input {
     Client(Frame),
     /// A frame from the server.
     Server(Frame),
-    /// TLS with the client is up; the name it asked for.
-    TlsUp {
-        /// Server name indication, if it sent one.
-        sni: Option<String>,
-    },
+    /// TLS with the client is up. If it asked for a certificate by name (SNI): what the one it was shown is good for.
+    TlsUp(Option<Covers>),
     /// The upstream connection is there, encrypted as configured; nothing was sent on it.
     Dialled,
     /// It is not to be had.
@@ -214,7 +218,7 @@ pub struct Negotiation {
     id: String,
     state: State,
     encrypted: bool,
-    sni: Option<String>,
+    shown: Option<Covers>,
     domain: Option<String>,
     client: Header,
     server: Header,
@@ -253,7 +257,7 @@ impl Negotiation {
             id,
             state: if direct_tls { State::Handshake } else { State::PlainHeader },
             encrypted: false,
-            sni: None,
+            shown: None,
             domain: None,
             client: Header::default(),
             server: Header::default(),
@@ -296,8 +300,8 @@ impl Negotiation {
         let result = match input {
             Input::Client(frame) => self.from_client(frame, out),
             Input::Server(frame) => self.from_server(frame, out),
-            Input::TlsUp { sni } => {
-                (self.encrypted, self.sni, self.down) = (true, sni, None);
+            Input::TlsUp(shown) => {
+                (self.encrypted, self.shown, self.down) = (true, shown, None);
                 self.state = State::Header;
                 Ok(())
             }
@@ -408,7 +412,7 @@ impl Negotiation {
             self.open_up(out);
             return Ok(());
         }
-        if self.sni.as_ref().is_some_and(|sni| !self.domains.shown(sni, &domain)) {
+        if self.shown.as_ref().is_some_and(|shown| !(shown.0)(&domain)) {
             return Err(End::client(StreamCondition::HostUnknown, "the certificate shown is not for this domain"));
         }
         self.domain = Some(domain.clone());

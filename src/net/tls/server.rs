@@ -38,9 +38,25 @@ impl Accepted {
         &self.shown.domain
     }
 
-    /// Whether `domain` belongs to the certificate that was shown (S1): it was shown for it, or is valid for it too.
+    /// Whether `domain` belongs to the certificate that was shown (S1).
     pub fn covers(&self, domain: &str) -> bool {
-        self.shown.domain == domain || covers(&self.shown.key.cert[0], domain)
+        self.certificate().covers(domain)
+    }
+
+    /// The certificate that was shown, to be asked once the socket is in other hands.
+    pub fn certificate(&self) -> ShownCertificate {
+        ShownCertificate(self.shown.clone())
+    }
+}
+
+/// A certificate that a client was shown.
+#[derive(Clone)]
+pub struct ShownCertificate(Arc<Shown>);
+
+impl ShownCertificate {
+    /// Whether `domain` belongs to it: it was shown for it, or is valid for it too.
+    pub fn covers(&self, domain: &str) -> bool {
+        self.0.domain == domain || covers(&self.0.key.cert[0], domain)
     }
 }
 

@@ -21,9 +21,6 @@ impl Domains for TestDomains {
     fn configured(&self, to: &str) -> Option<String> {
         ["example.org", "other.example"].iter().find(|d| d.eq_ignore_ascii_case(to)).map(|d| d.to_string())
     }
-    fn shown(&self, sni: &str, domain: &str) -> bool {
-        sni == domain
-    }
 }
 
 pub(super) const HEADER: &str = "<stream:stream to='example.org' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
@@ -73,14 +70,17 @@ fn input(kind: &str, text: &str) -> Input {
     match (kind, text) {
         ("C>", _) => Input::Client(frame(text)),
         ("S>", _) => Input::Server(frame(text)),
-        (_, "TLS") => Input::TlsUp { sni: None },
+        (_, "TLS") => Input::TlsUp(None),
         (_, "dialled") => Input::Dialled,
         (_, "logged in") => Input::LoggedIn,
         (_, "client gone") => Input::ClientEnd,
         (_, "server gone") => Input::ServerEnd,
         (_, "dial failed") => Input::DialFailed(StreamCondition::RemoteConnectionFailed, "no route".into()),
         (_, other) => match other.split_once(' ') {
-            Some(("TLS", sni)) => Input::TlsUp { sni: Some(sni.to_owned()) },
+            Some(("TLS", sni)) => {
+                let sni = sni.to_owned();
+                Input::TlsUp(Some(Covers(Box::new(move |domain| domain == sni))))
+            }
             Some(("refused", failure)) => Input::LoginRefused(Bytes::from(failure.to_owned())),
             _ => panic!("unknown input {other}"),
         },

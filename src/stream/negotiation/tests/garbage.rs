@@ -57,7 +57,7 @@ fn make((kind, at): (u8, usize)) -> Input {
         4..=6 => Input::Server(frame(FRAMES[at])),
         7 => Input::LoggedIn,
         8 => Input::Dialled,
-        _ => Input::TlsUp { sni: None },
+        _ => Input::TlsUp(None),
     }
 }
 

@@ -1,0 +1,403 @@
+//! A bound client's task, the shell of [`crate::session::session`]: two links, the account's queue, and one loop.
+//!
+//! Back-pressure: what is queued for one side above [`HIGH_WATER`] stops the reading of what would add to it, so the
+//! two peers slow each other down as they would without a proxy, and nothing is kept without bound. The account is
+//! never waited for while the other directions could move.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use jid::FullJid;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::info;
+
+use super::accept::Floor;
+use super::closing::{End, FAREWELL, Last, close, condition, server_fault};
+use super::session::{Output, Session};
+use crate::account::handle::{ClientId, Handle, Inbox, ToAccount, ToClient, queue};
+use crate::net::link::{Event, Link, LinkError};
+use crate::stream::negotiation::Bound;
+use crate::xml::framer::Frame;
+use crate::xml::writer::escape;
+use crate::xmpp::conditions::StreamCondition;
+use crate::xmpp::stanza::Stanza;
+
+/// More than this waiting for one side: what adds to it is not read.
+const HIGH_WATER: usize = 64 * 1024;
+/// Answers of the proxy's own may wait up to this; then the client is no longer read.
+const ANSWERS: usize = 1024 * 1024;
+/// A client that takes nothing for so long while it is owed more than [`HIGH_WATER`] is given up.
+const STALL: Duration = Duration::from_secs(60);
+
+/// The link's next event, or `None` when no more than `low` bytes are left to write to it.
+async fn turn(link: &mut Link, read: bool, low: Option<usize>) -> Option<Result<Event, LinkError>> {
+    poll_fn(|cx| {
+        // All state is in the link: a future of its own for each poll is as good as one.
+        if let Poll::Ready(event) = pin!(link.drive(read)).poll(cx) {
+            return Poll::Ready(Some(event));
+        }
+        if low.is_some_and(|low| link.queued() <= low) { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// The session's membership in its account: however the task ends, the account learns of it.
+struct Introduced {
+    client: ClientId,
+    sender: mpsc::Sender<ToAccount>,
+}
+
+impl Drop for Introduced {
+    fn drop(&mut self) {
+        let gone = ToAccount::Gone { client: self.client };
+        if let Err(mpsc::error::TrySendError::Full(gone)) = self.sender.try_send(gone)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let sender = self.sender.clone();
+            runtime.spawn(async move { sender.send(gone).await });
+        }
+    }
+}
+
+/// One bound client and its upstream stream.
+pub struct Relay {
+    down: Link,
+    up: Link,
+    session: Session,
+    peer: SocketAddr,
+    client: ClientId,
+    /// The client's JID as it stands in XML.
+    jid: Box<str>,
+    close_down: Box<str>,
+    close_up: Box<str>,
+    handle: Option<Handle>,
+    inbox: Option<Inbox>,
+    introduced: Option<Introduced>,
+    /// What the account has no room for yet; while there is any, the client is not read.
+    waiting: VecDeque<ToAccount>,
+    queue_frames: usize,
+    queue_bytes: usize,
+    /// Since when the client has taken nothing, if it is owed too much.
+    stalled: Option<Instant>,
+    idle: Option<Idle>,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// Watches for a client's silence.
+struct Idle {
+    timeout: Duration,
+    received: u64,
+    deadline: Instant,
+}
+
+enum Happened {
+    Client(Option<Result<Event, LinkError>>),
+    Server(Option<Result<Event, LinkError>>),
+    Account(Option<ToClient>),
+    Room,
+    Late,
+    Shutdown,
+}
+
+impl Relay {
+    pub(super) fn new<A>(
+        (down, up): (Link, Link),
+        session: Session,
+        bound: &Bound,
+        client: ClientId,
+        peer: SocketAddr,
+        handle: Option<Handle>,
+        floor: &Floor<A>,
+    ) -> Self {
+        let limits = &floor.limits;
+        let received = down.received();
+        Relay {
+            down,
+            up,
+            session,
+            peer,
+            client,
+            jid: escape(bound.jid.as_str()).into(),
+            close_down: bound.close_down.as_str().into(),
+            close_up: bound.close_up.as_str().into(),
+            handle,
+            inbox: None,
+            introduced: None,
+            waiting: VecDeque::new(),
+            queue_frames: limits.client_queue_frames,
+            queue_bytes: limits.client_queue_bytes,
+            stalled: None,
+            idle: limits.idle_timeout.map(|timeout| Idle { timeout, received, deadline: Instant::now() + timeout }),
+            shutdown: floor.shutdown.clone(),
+        }
+    }
+
+    /// Relays until one side ends.
+    pub async fn run(mut self: Box<Self>) {
+        let end = loop {
+            let happened = self.wait().await;
+            if let Err(end) = self.take(happened) {
+                break end;
+            }
+        };
+        self.finish(end).await;
+    }
+
+    fn jid(&self) -> &FullJid {
+        self.session.jid()
+    }
+
+    fn reads_client(&self) -> bool {
+        self.up.queued() < HIGH_WATER && self.waiting.is_empty() && self.down.queued() < ANSWERS
+    }
+
+    fn reads_server(&self) -> bool {
+        self.down.queued() < HIGH_WATER
+    }
+
+    async fn wait(&mut self) -> Happened {
+        let (reads_client, reads_server) = (self.reads_client(), self.reads_server());
+        let half = Some(HIGH_WATER / 2);
+        let down_low = half.filter(|_| !reads_server);
+        let up_low = half.filter(|_| self.up.queued() >= HIGH_WATER);
+        let sender = self.handle.as_ref().map(|h| h.sender()).filter(|_| !self.waiting.is_empty());
+        let late = self.stalled.map(|since| since + STALL).into_iter().chain(self.idle.as_ref().map(|i| i.deadline));
+        let late = late.min();
+        tokio::select! {
+            event = turn(&mut self.down, reads_client, down_low) => Happened::Client(event),
+            event = turn(&mut self.up, reads_server, up_low) => Happened::Server(event),
+            item = receive(&mut self.inbox), if reads_server => Happened::Account(item),
+            () = room(sender) => Happened::Room,
+            () = until(late) => Happened::Late,
+            _ = self.shutdown.wait_for(|down| *down) => Happened::Shutdown,
+        }
+    }
+
+    /// Deals with what happened, and with what else is there already: fewer, larger writes.
+    fn take(&mut self, happened: Happened) -> Result<(), End> {
+        match happened {
+            Happened::Client(Some(event)) => self.client_events(event)?,
+            Happened::Server(Some(event)) => self.server_events(event)?,
+            Happened::Account(item) => self.account_items(item)?,
+            Happened::Client(None) | Happened::Server(None) => {}
+            Happened::Room => self.pump(),
+            Happened::Late => self.late()?,
+            Happened::Shutdown => return Err(End::client(StreamCondition::SystemShutdown, "")),
+        }
+        self.stalled = match self.stalled {
+            _ if self.down.queued() < HIGH_WATER => None,
+            since => since.or_else(|| Some(Instant::now())),
+        };
+        Ok(())
+    }
+
+    fn client_events(&mut self, event: Result<Event, LinkError>) -> Result<(), End> {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            match event {
+                Ok(Event::Frame(Frame::Element(element))) => {
+                    let mut out = Vec::new();
+                    self.session.from_client(Stanza::new(element), &mut out);
+                    self.perform(out)?;
+                }
+                Ok(Event::Frame(Frame::Close)) => return Err(End::both(|| Last::Close, "the client closed its stream")),
+                Ok(Event::Frame(Frame::Header(_))) => {
+                    return Err(End::client(StreamCondition::PolicyViolation, "a second stream header"));
+                }
+                Ok(Event::End) => return Err(End::both(|| Last::Nothing, "the client's connection ended")),
+                Err(LinkError::Io(error)) => {
+                    return Err(End::both(|| Last::Nothing, format!("the client's connection is lost: {error}")));
+                }
+                Err(LinkError::Framing(error)) => return Err(End::client(condition(&error), error.to_string())),
+            }
+            if !self.reads_client() {
+                break;
+            }
+            next = self.down.buffered().transpose().map(|frame| frame.map(Event::Frame));
+        }
+        Ok(())
+    }
+
+    fn server_events(&mut self, event: Result<Event, LinkError>) -> Result<(), End> {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            match event {
+                Ok(Event::Frame(Frame::Element(element))) => {
+                    let mut out = Vec::new();
+                    self.session.from_server(Stanza::new(element), &mut out);
+                    self.perform(out)?;
+                }
+                Ok(Event::Frame(Frame::Close)) => return Err(End::both(|| Last::Close, "the server closed the stream")),
+                Ok(Event::Frame(Frame::Header(_))) => {
+                    return Err(End::client(StreamCondition::UndefinedCondition, "the server's stream is broken"));
+                }
+                Ok(Event::End) => return Err(End::both(|| Last::Nothing, "the server's connection ended")),
+                Err(LinkError::Io(error)) => {
+                    return Err(End::both(|| Last::Nothing, format!("the server's connection is lost: {error}")));
+                }
+                Err(LinkError::Framing(error)) => {
+                    let (down, text) = server_fault(&error);
+                    let up = Last::Error(condition(&error), error.to_string());
+                    return Err(End { why: text.clone(), down: Last::Error(down, text), up });
+                }
+            }
+            if !self.reads_server() {
+                break;
+            }
+            next = self.up.buffered().transpose().map(|frame| frame.map(Event::Frame));
+        }
+        Ok(())
+    }
+
+    fn account_items(&mut self, item: Option<ToClient>) -> Result<(), End> {
+        let mut next = item;
+        if next.is_none() {
+            return self.inbox_closed();
+        }
+        while let Some(item) = next {
+            let mut out = Vec::new();
+            self.session.from_account(item, &mut out);
+            self.perform(out)?;
+            if !self.reads_server() {
+                break;
+            }
+            next = self.inbox.as_mut().and_then(Inbox::try_recv);
+        }
+        Ok(())
+    }
+
+    /// The account has given this client up, or is itself no more.
+    fn inbox_closed(&mut self) -> Result<(), End> {
+        if self.handle.as_ref().is_some_and(|h| !h.sender().is_closed()) {
+            return Err(End::client(StreamCondition::ResourceConstraint, "too slow to take what its rooms send"));
+        }
+        self.account_gone();
+        Ok(())
+    }
+
+    /// There is no account any more: the client's stanzas stay on its own stream.
+    fn account_gone(&mut self) {
+        (self.handle, self.inbox, self.introduced) = (None, None, None);
+        self.session.forget_account();
+        for message in self.waiting.drain(..) {
+            if let ToAccount::Stanza { stanza, .. } = message {
+                self.up.queue(stanza.bytes());
+            }
+        }
+    }
+
+    fn perform(&mut self, outputs: Vec<Output>) -> Result<(), End> {
+        let client = self.client;
+        for output in outputs {
+            match output {
+                Output::Server(bytes) => self.up.queue(&bytes),
+                Output::Client(bytes) => self.down.queue(&bytes),
+                Output::Shared(shared) => shared.write(&self.jid, self.down.output()),
+                Output::Hello => self.introduce(),
+                Output::Divert { stanza, fresh } => {
+                    self.waiting.push_back(ToAccount::Stanza { client, stanza, fresh });
+                }
+                Output::Available(available) => self.waiting.push_back(ToAccount::Available { client, available }),
+                Output::End(condition, text) => return Err(End::client(condition, text)),
+                Output::ClientError(error, why) => {
+                    return Err(End { down: Last::Close, up: Last::Relayed(error), why });
+                }
+                Output::ServerError(error, why) => {
+                    return Err(End { down: Last::Relayed(error), up: Last::Close, why });
+                }
+            }
+        }
+        self.pump();
+        Ok(())
+    }
+
+    fn introduce(&mut self) {
+        let Some(handle) = &self.handle else { return };
+        let (queue, inbox) = queue(self.queue_frames, self.queue_bytes);
+        self.inbox = Some(inbox);
+        self.introduced = Some(Introduced { client: self.client, sender: handle.sender().clone() });
+        self.waiting.push_back(ToAccount::Hello { client: self.client, jid: self.jid().clone(), queue });
+    }
+
+    /// Hands the account what it has room for.
+    fn pump(&mut self) {
+        let Some(handle) = &self.handle else { return };
+        while let Some(message) = self.waiting.pop_front() {
+            match handle.sender().try_send(message) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(message)) => return self.waiting.push_front(message),
+                Err(mpsc::error::TrySendError::Closed(message)) => {
+                    self.waiting.push_front(message);
+                    return self.account_gone();
+                }
+            }
+        }
+    }
+
+    fn late(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.stalled.is_some_and(|since| now >= since + STALL) {
+            return Err(End::client(StreamCondition::ResourceConstraint, "too slow to take what it is sent"));
+        }
+        let received = self.down.received();
+        if let Some(idle) = self.idle.as_mut().filter(|idle| now >= idle.deadline) {
+            if idle.received == received {
+                return Err(End::client(StreamCondition::ConnectionTimeout, "silent for too long"));
+            }
+            // Looked at once in a while, not written at every frame: silence ends after one to two timeouts.
+            (idle.received, idle.deadline) = (received, now + idle.timeout);
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>, end: End) {
+        info!(peer = %self.peer, jid = %self.jid(), why = end.why, "session ended");
+        end.down.queue(&mut self.down, &self.close_down);
+        end.up.queue(&mut self.up, &self.close_up);
+        let Relay { down, up, handle, waiting, introduced, .. } = *self;
+        let account = async move {
+            // What the client said before it ended was said. Then, as `introduced` is dropped, the account learns
+            // that it is gone.
+            if let Some(handle) = handle {
+                let rest = async {
+                    for message in waiting {
+                        if handle.sender().send(message).await.is_err() {
+                            break;
+                        }
+                    }
+                };
+                let _ = timeout(FAREWELL, rest).await;
+            }
+            drop(introduced);
+        };
+        tokio::join!(close(down), close(up), account);
+    }
+}
+
+async fn receive(inbox: &mut Option<Inbox>) -> Option<ToClient> {
+    match inbox {
+        Some(inbox) => inbox.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the account has room, or is gone.
+async fn room(sender: Option<&mpsc::Sender<ToAccount>>) {
+    match sender {
+        // The permit is given back at once: only this task's own turn matters, and `pump` tries again.
+        Some(sender) => drop(sender.reserve().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
