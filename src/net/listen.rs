@@ -46,11 +46,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds it. `[::]` takes IPv4 too where the system says so.
+    /// Binds it. An IPv6 address takes IPv6 only, so that `0.0.0.0` and `[::]` can be listened on side by side.
     pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let bind = || {
             let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
             socket.set_reuseaddr(true)?;
+            if address.is_ipv6() {
+                SockRef::from(&socket).set_only_v6(true)?;
+            }
             socket.bind(address)?;
             let socket = socket.listen(BACKLOG)?;
             let address = socket.local_addr()?;
