@@ -40,7 +40,9 @@ fn nicks(view: &[Occupant]) -> Vec<&str> {
 
 /// A groupchat message with a body, live.
 fn live(event: &Event) -> bool {
-    event.is("message", &["<body>"]) && event.attr("type").as_deref() == Some("groupchat") && !event.xml.contains("<delay ")
+    event.is("message", &["<body>"])
+        && event.attr("type").as_deref() == Some("groupchat")
+        && !event.xml.contains("<delay ")
 }
 
 /// The message as every client is to see it: without its own address, in `to`.
@@ -145,8 +147,11 @@ async fn thousand_messages(kind: Kind) {
     }
 
     // Nobody came or went, as far as the observer is concerned.
-    let presences: Vec<Event> =
-        observer.since(observer_mark).into_iter().filter(|e| e.is("presence", &["/alice"]) || e.is("presence", &["/bob"])).collect();
+    let presences: Vec<Event> = observer
+        .since(observer_mark)
+        .into_iter()
+        .filter(|e| e.is("presence", &["/alice"]) || e.is("presence", &["/bob"]))
+        .collect();
     assert!(presences.is_empty(), "the observer saw {presences:#?}");
 
     // Every view is the server's.
@@ -269,7 +274,9 @@ async fn put_out(kind: Kind) {
         client.connect(&through(&proxy, &client.name)).await;
     }
     let admin = |room: &str, id: &str, item: &str| {
-        format!("<iq to='{room}' type='set' id='{id}'><query xmlns='http://jabber.org/protocol/muc#admin'>{item}</query></iq>")
+        format!(
+            "<iq to='{room}' type='set' id='{id}'><query xmlns='http://jabber.org/protocol/muc#admin'>{item}</query></iq>"
+        )
     };
     for (name, code) in [("kick", "307"), ("ban", "301"), ("destroy", "<destroy")] {
         let room = server.room(name);

@@ -60,7 +60,9 @@ async fn raw_bytes_are_kept() {
     let server = Server::start(Kind::Prosody, Options { plaintext: true, hashed: false, ..Options::default() });
     let slix = slix::start();
     let alice = slix.client("alice");
-    alice.connect(&Login::new(server.plain(), "alice/x", &server.certs.ca).plaintext().with("mechanism", "PLAIN")).await;
+    alice
+        .connect(&Login::new(server.plain(), "alice/x", &server.certs.ca).plaintext().with("mechanism", "PLAIN"))
+        .await;
     alice.raw("<message to='alice@localhost/x' id='r'><body>a &lt; b</body><e xmlns='urn:e' a='>'/></message>").await;
     let seen = alice.wait_for("her own message", |e| e.is("message", &["r"])).await;
     assert!(seen.xml.starts_with("<message") && seen.xml.ends_with("</message>"), "{}", seen.xml);

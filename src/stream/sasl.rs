@@ -56,7 +56,7 @@ pub enum SaslError {
     /// The server offers less than it once did (S5).
     #[error(
         "the upstream server offers {best} at most, but had {remembered}: refused as a possible downgrade; \
-         if the server was reconfigured, reset the remembered mechanism of the domain"
+         if the server was reconfigured, run `minimix-proxy domain reset DOMAIN`"
     )]
     Downgrade {
         /// The strongest mechanism now offered.

@@ -61,12 +61,8 @@ impl Exchange {
             (Mechanism::Plain, Secret::Password(password)) => Some(password.clone()),
             _ => None,
         };
-        let answers = Answers {
-            username: username.to_owned(),
-            password,
-            key: Arc::clone(&key),
-            binding: choice.binding,
-        };
+        let answers =
+            Answers { username: username.to_owned(), password, key: Arc::clone(&key), binding: choice.binding };
         let config = SASLConfig::builder()
             .with_registry(Registry::with_mechanisms(&MECHANISMS))
             .with_callback(answers)

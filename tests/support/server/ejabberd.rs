@@ -38,7 +38,8 @@ pub(super) fn command(server: &Server) -> Vec<String> {
         format!("EJABBERD_LOG_PATH={dir}/server.log"),
         "ERL_CRASH_DUMP_BYTES=0".to_owned(),
     ];
-    let erl = ["erl", "+S", "2:2", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "-noshell", "-mnesia", "dir"];
+    let erl =
+        ["erl", "+S", "2:2", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "-noshell", "-mnesia", "dir"];
     let mut command = vec!["env".to_owned()];
     command.extend(environment);
     command.extend(erl.map(str::to_owned));
