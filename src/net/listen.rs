@@ -11,7 +11,7 @@ use tokio::time::sleep;
 const BACKLOG: u32 = 1024;
 /// A peer that has been silent this long is asked whether it is still there: before most NATs forget it.
 const KEEPALIVE: Duration = Duration::from_secs(240);
-const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a listener could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,8 @@ impl Listener {
     }
 
     /// The next connection. Waits while the process is out of file descriptors, and skips connections that broke
-    /// before they were taken; other errors are the listener's own. Cancel-safe.
+    /// before they were taken. Other errors are the listener's own; they come after a pause, so that who logs them and
+    /// goes on does not spin. Cancel-safe.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             match self.socket.accept().await {
@@ -81,9 +82,12 @@ impl Listener {
                 }
                 Err(error) if is_exhaustion(&error) => {
                     tracing::warn!(address = %self.address, %error, "cannot accept; raise the limit of open files (LimitNOFILE, ulimit -n)");
-                    sleep(NO_DESCRIPTORS).await;
+                    sleep(PAUSE).await;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    sleep(PAUSE).await;
+                    return Err(error);
+                }
             }
         }
     }

@@ -68,7 +68,7 @@ impl Resolver {
             return Ok(vec![Target { host: ascii, port, direct: direct_only }]);
         }
         let records = starttls.into_iter().chain(direct).flatten().collect();
-        let targets = order(records, |below| random_below(below));
+        let targets = order(records, random_below);
         if targets.is_empty() { Err(DialError::NoService { domain: domain.to_owned() }) } else { Ok(targets) }
     }
 
