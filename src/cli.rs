@@ -46,6 +46,8 @@ pub enum Command {
     Check,
     /// Manage accounts that can log in by themselves
     Account(AccountArgs),
+    /// Manage what is remembered of a domain
+    Domain(DomainArgs),
     /// Make a CA and certificates for trying out
     DevCerts {
         /// Directory for ca.pem, DOMAIN.pem and DOMAIN.key; what is still good is kept
@@ -89,6 +91,24 @@ pub enum AccountCommand {
     Remove {
         /// The account
         jid: jid::BareJid,
+    },
+}
+
+/// `domain …`
+#[derive(Debug, Args)]
+pub struct DomainArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DomainCommand,
+}
+
+/// What can be done with domains.
+#[derive(Debug, Subcommand)]
+pub enum DomainCommand {
+    /// Forget the best login mechanism its server has offered, after it was set up to offer less
+    Reset {
+        /// The domain
+        domain: String,
     },
 }
 

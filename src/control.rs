@@ -39,6 +39,11 @@ pub enum Request {
         /// The account.
         account: String,
     },
+    /// Forget the best mechanism a domain's server has offered.
+    DomainReset {
+        /// The domain.
+        domain: String,
+    },
 }
 
 /// The answer.
@@ -83,6 +88,11 @@ pub async fn perform(registry: &Registry, request: Request) -> Answer {
                 Ok(false) => Err(format!("{account} is not enrolled; `minimix-proxy account list` shows who is")),
                 Err(error) => Err(error.to_string()),
             },
+        },
+        Request::DomainReset { domain } => match registry.reset_mechanism(&domain).await {
+            Ok(true) => Ok(vec![format!("{domain}: whatever its server offers next is taken as its best")]),
+            Ok(false) => Ok(vec![format!("{domain}: nothing was remembered")]),
+            Err(error) => Err(error.to_string()),
         },
     };
     match result {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use minimix_proxy::cli::{AccountCommand, Cli, Command, Failure, check, log, password};
+use minimix_proxy::cli::{AccountCommand, Cli, Command, DomainArgs, DomainCommand, Failure, check, log, password};
 use minimix_proxy::config::{Config, Flags};
 use minimix_proxy::control::{self, Request};
 use minimix_proxy::net::dev_certs;
@@ -35,6 +35,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             return Ok(if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Some(Command::Account(args)) => account(&cli.flags, args.command)?,
+        Some(Command::Domain(DomainArgs { command: DomainCommand::Reset { domain } })) => {
+            control(&cli.flags, || Ok(Request::DomainReset { domain }))?;
+        }
         Some(Command::DevCerts { out, domains }) => {
             for made in dev_certs::make(&out, &domains)? {
                 let what = if made.kept { "kept" } else { "made" };
@@ -77,18 +80,25 @@ fn run(flags: &Flags) -> Result<(), Failure> {
     runtime()?.block_on(server::run(config)).map_err(Failure::from)
 }
 
-/// Through the running proxy if there is one over this data directory, else on the store itself.
 fn account(flags: &Flags, command: AccountCommand) -> Result<(), Failure> {
+    control(flags, || {
+        Ok(match command {
+            AccountCommand::Add { jid, password_stdin } => {
+                let prompt = format!("Password of {jid}: ");
+                let password = password::read(password_stdin, &prompt).map_err(Failure::runtime)?;
+                Request::AccountAdd { account: jid.to_string(), password: password.expose_secret().to_owned() }
+            }
+            AccountCommand::List => Request::AccountList,
+            AccountCommand::Remove { jid } => Request::AccountRemove { account: jid.to_string() },
+        })
+    })
+}
+
+/// Through the running proxy if there is one over this data directory, else on the store itself.
+fn control(flags: &Flags, request: impl FnOnce() -> Result<Request, Failure>) -> Result<(), Failure> {
     let config = Config::load(flags)?;
     log::start(&config.log);
-    let request = match command {
-        AccountCommand::Add { jid, password_stdin } => {
-            let password = password::read(password_stdin, &format!("Password of {jid}: ")).map_err(Failure::runtime)?;
-            Request::AccountAdd { account: jid.to_string(), password: password.expose_secret().to_owned() }
-        }
-        AccountCommand::List => Request::AccountList,
-        AccountCommand::Remove { jid } => Request::AccountRemove { account: jid.to_string() },
-    };
+    let request = request()?;
     let answer = runtime()?.block_on(async {
         let socket = control::path(&config.data);
         let asked = control::ask(&config.data, &request).await;

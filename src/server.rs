@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,13 +13,13 @@ use tracing::{error, info, warn};
 use crate::account::domain::Domain;
 use crate::account::registry::Registry;
 use crate::cli::Failure;
-use crate::config::{Config, Show};
+use crate::config::{Config, Listen, Show};
 use crate::control::Control;
 use crate::muc::Settings;
 use crate::net::dial::Upstream;
 use crate::net::listen::Listener;
 use crate::net::tls::ServerTls;
-use crate::session::task::{Entrance, Shared, serve};
+use crate::session::accept::{Floor, serve};
 use crate::store::{SqliteStore, Store};
 
 /// Runs the proxy until SIGTERM or SIGINT.
@@ -41,12 +42,24 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     })?;
     let control = tokio::spawn(control.serve(registry.clone()));
     let drain = config.limits.drain_timeout;
-    let shared = Arc::new(Shared::new(&config, tls.clone(), registry, stopped));
+    let floor = Arc::new(Floor {
+        limits: config.limits.clone(),
+        tls: tls.clone(),
+        upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),
+        accounts: registry,
+        shutdown: stopped,
+        next_client: AtomicU64::new(1),
+    });
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|(listener, listen)| {
             info!(address = %listener.address(), tls = ?listen.tls, auth = ?listen.auth, "listening");
-            tokio::spawn(accept(listener, Entrance { tls: listen.tls, auth: listen.auth }, shared.clone(), tasks.clone()))
+            tokio::spawn(accept(
+                listener,
+                Entrance { tls: listen.tls, auth: listen.auth },
+                shared.clone(),
+                tasks.clone(),
+            ))
         })
         .collect();
     info!("ready");
@@ -112,10 +125,10 @@ pub fn registry(
     Ok(Registry::new(store, domains, settings, rooms.connect_timeout, tasks, stopped))
 }
 
-async fn accept(listener: Listener, entrance: Entrance, shared: Arc<Shared<Registry>>, tasks: TaskTracker) {
+async fn accept(listener: Listener, listen: Listen, floor: Arc<Floor<Arc<Registry>>>, tasks: TaskTracker) {
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => drop(tasks.spawn(serve(socket, peer, entrance, shared.clone()))),
+            Ok((socket, peer)) => drop(tasks.spawn(serve(socket, peer, listen.tls, listen.auth, floor.clone()))),
             Err(error) => warn!(%error, address = %listener.address(), "cannot accept a connection"),
         }
     }

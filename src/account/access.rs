@@ -52,3 +52,19 @@ pub trait Accounts: Send + Sync + 'static {
     /// The account's handle, if it is enrolled.
     fn handle(&self, account: &BareJid) -> impl Future<Output = Option<Handle>> + Send;
 }
+
+impl<A: Accounts> Accounts for std::sync::Arc<A> {
+    fn login(
+        &self,
+        domain: &str,
+        upstream: &mut Dialled,
+        features: &Stanza,
+        plain: Plain,
+    ) -> impl Future<Output = Result<Vec<u8>, LoginFailure>> + Send {
+        A::login(self, domain, upstream, features, plain)
+    }
+
+    fn handle(&self, account: &BareJid) -> impl Future<Output = Option<Handle>> + Send {
+        A::handle(self, account)
+    }
+}

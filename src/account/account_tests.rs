@@ -93,7 +93,8 @@ impl Stage {
         let x = |inner: &str| format!("<x xmlns='http://jabber.org/protocol/muc#user'>{inner}</x>");
         let other = x("<item affiliation='none' role='participant'/>");
         self.server(&format!("<presence from='{ROOM}/other' to='{SESSION}'>{other}</presence>"));
-        let own = x(&format!("{codes}<item affiliation='owner' jid='{SESSION}' role='moderator'/><status code='110'/>"));
+        let own =
+            x(&format!("{codes}<item affiliation='owner' jid='{SESSION}' role='moderator'/><status code='110'/>"));
         self.server(&format!("<presence from='{ROOM}/{nick}' to='{SESSION}' id='a1'>{own}</presence>"));
         let old = "<delay xmlns='urn:xmpp:delay' from='room@muc.example' stamp='2020-01-01T00:00:00Z'/>";
         self.server(&format!("<message from='{ROOM}/other' type='groupchat'><body>old</body>{old}</message>"));
@@ -512,7 +513,9 @@ fn archive_results_come_to_their_asker_only() {
     stage.client(A, &format!("<iq to='{ROOM}' type='set' id='m'><query xmlns='urn:xmpp:mam:2'/></iq>"));
     let up = stage.up().remove(0);
     let queryid = up.split("queryid='").nth(1).unwrap().split('\'').next().unwrap();
-    stage.server(&format!("<message from='{ROOM}' to='{SESSION}'><result xmlns='urn:xmpp:mam:2' queryid='{queryid}' id='1'/></message>"));
+    stage.server(&format!(
+        "<message from='{ROOM}' to='{SESSION}'><result xmlns='urn:xmpp:mam:2' queryid='{queryid}' id='1'/></message>"
+    ));
     assert_eq!((stage.seen(A).len(), stage.seen(B).len()), (1, 0));
 }
 

@@ -18,6 +18,9 @@ pub enum AdminError {
     /// The account is of no domain that is served here.
     #[error("{0} is not of a domain that is configured here; add the domain to the configuration first")]
     Domain(BareJid),
+    /// No such domain.
+    #[error("the domain {0} is not configured here")]
+    NotServed(String),
     /// A bare domain has no password.
     #[error("{0} has no local part; give it as user@domain")]
     NoAccount(BareJid),
@@ -86,5 +89,14 @@ impl Registry {
         let known = keys::blocking(move || store.remove_enrolment(&name)).await?;
         self.retire(account);
         Ok(known)
+    }
+
+    /// Forgets the best mechanism a domain's server has offered (S5): the operator knows why it offers less now.
+    /// Whether there was anything to forget.
+    pub async fn reset_mechanism(&self, domain: &str) -> Result<bool, AdminError> {
+        let Some(domain) = self.domain(domain) else { return Err(AdminError::NotServed(domain.to_owned())) };
+        domain.forget();
+        let (store, name) = (self.store().clone(), domain.name.clone());
+        Ok(keys::blocking(move || store.forget_best_mechanism(&name)).await?)
     }
 }

@@ -41,4 +41,11 @@ impl Domain {
         }
         better
     }
+
+    /// Forgets the best mechanism.
+    pub fn forget(&self) {
+        if let Ok(mut best) = self.best_mechanism.lock() {
+            *best = None;
+        }
+    }
 }

@@ -60,6 +60,11 @@ impl Registry {
         self.domains.get(name)
     }
 
+    /// All domains that are served.
+    pub fn domains(&self) -> impl Iterator<Item = &Arc<Domain>> {
+        self.domains.values()
+    }
+
     /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store

@@ -16,7 +16,7 @@ use crate::muc::{Audience, ClientId, Now, Out, Settings};
 use crate::xml::writer::escape;
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
 use crate::xmpp::shared::Shared;
-use crate::xmpp::stanza::Stanza;
+use crate::xmpp::stanza::{Kind, Stanza};
 
 /// What a client may send to a room whose join is not answered yet, in stanzas.
 const MOST_HELD: usize = 256;
@@ -193,8 +193,8 @@ impl Room {
 
     fn from_attached(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
         match stanza.kind() {
-            crate::xmpp::stanza::Kind::Presence => self.client_presence(now, client, stanza, out),
-            crate::xmpp::stanza::Kind::Message => self.client_message(client, stanza, out),
+            Kind::Presence => self.client_presence(now, client, stanza, out),
+            Kind::Message => self.client_message(client, stanza, out),
             _ => self.client_iq(client, stanza, out),
         }
     }
@@ -250,8 +250,8 @@ impl Room {
         let from = stanza.from().map(|f| f.into_owned()).unwrap_or_default();
         let nick = from.split_once('/').map(|(_, nick)| nick.to_owned());
         match stanza.kind() {
-            crate::xmpp::stanza::Kind::Presence => self.room_presence(now, nick, stanza, out),
-            crate::xmpp::stanza::Kind::Message => self.room_message(now, nick, stanza, out),
+            Kind::Presence => self.room_presence(now, nick, stanza, out),
+            Kind::Message => self.room_message(now, nick, stanza, out),
             _ => {}
         }
     }
@@ -507,7 +507,3 @@ fn error_is_passing(error: &Stanza) -> bool {
     element.attr("type").as_deref() == Some("wait")
         || element.children().any(|c| matches!(c.name(), "remote-server-not-found" | "remote-server-timeout"))
 }
-
-#[cfg(test)]
-#[path = "room_tests.rs"]
-mod tests;

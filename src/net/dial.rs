@@ -148,7 +148,8 @@ impl Upstream {
         let here = local == Some(ip) || ip.is_loopback();
         let own = self.own.iter().any(|own| {
             let listens = own.ip().to_canonical();
-            own.port() == peer.port() && (listens == ip || (listens.is_unspecified() && here))
+            let everywhere = listens.is_unspecified() && listens.is_ipv4() == ip.is_ipv4() && here;
+            own.port() == peer.port() && (listens == ip || everywhere)
         });
         if own { Err(DialError::Oneself { peer }) } else { Ok(()) }
     }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 const BACKLOG: u32 = 1024;
 /// A peer that has been silent this long is asked whether it is still there: before most NATs forget it.
 const KEEPALIVE: Duration = Duration::from_secs(240);
-const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a listener could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +46,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds it. `[::]` takes IPv4 too where the system says so.
+    /// Binds it. An IPv6 address takes IPv6 only, so that `0.0.0.0` and `[::]` can be listened on side by side.
     pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let bind = || {
             let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
             socket.set_reuseaddr(true)?;
+            if address.is_ipv6() {
+                SockRef::from(&socket).set_only_v6(true)?;
+            }
             socket.bind(address)?;
             let socket = socket.listen(BACKLOG)?;
             let address = socket.local_addr()?;
@@ -65,7 +68,8 @@ impl Listener {
     }
 
     /// The next connection. Waits while the process is out of file descriptors, and skips connections that broke
-    /// before they were taken; other errors are the listener's own. Cancel-safe.
+    /// before they were taken. Other errors are the listener's own; they come after a pause, so that who logs them and
+    /// goes on does not spin. Cancel-safe.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             match self.socket.accept().await {
@@ -78,9 +82,12 @@ impl Listener {
                 }
                 Err(error) if is_exhaustion(&error) => {
                     tracing::warn!(address = %self.address, %error, "cannot accept; raise the limit of open files (LimitNOFILE, ulimit -n)");
-                    sleep(NO_DESCRIPTORS).await;
+                    sleep(PAUSE).await;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    sleep(PAUSE).await;
+                    return Err(error);
+                }
             }
         }
     }

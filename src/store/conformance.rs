@@ -20,8 +20,10 @@ pub(super) fn salted(hash: Hash, key: &[u8]) -> Secret {
     Secret::Salted(SaltedPassword { hash, salt: b"salt\0\xff".to_vec(), iterations: 10_000, key })
 }
 
+type Case = fn(&dyn Store);
+
 fn conforms(name: &str, make: &dyn Fn() -> Box<dyn Store>) {
-    let cases: [(&str, fn(&dyn Store)); 6] = [
+    let cases: [(&str, Case); 6] = [
         ("an empty store", empty),
         ("put and get", put_and_get),
         ("enrolling anew", enrolling_anew),

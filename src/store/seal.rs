@@ -154,3 +154,21 @@ fn draft_of(path: &Path) -> PathBuf {
     name.push(".new");
     PathBuf::from(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s22_a_value_is_bound_to_key_column_and_row() {
+        let seal = Seal::from_key(&[1; KEY_LENGTH]).unwrap();
+        let sealed = seal.seal("table.column", "row", b"plain").unwrap();
+        assert_eq!(**seal.open("table.column", "row", &sealed).unwrap(), *b"plain");
+        for (column, row) in [("table.other", "row"), ("table.column", "other"), ("table.columnr", "ow"), ("", "")] {
+            assert_eq!(seal.open(column, row, &sealed), Err(Unopened::Altered), "{column} {row}");
+        }
+        let other = Seal::from_key(&[2; KEY_LENGTH]).unwrap();
+        assert_eq!(other.open("table.column", "row", &sealed), Err(Unopened::OtherKey));
+        assert_ne!(seal.seal("table.column", "row", b"plain").unwrap(), sealed, "a new nonce for every write");
+    }
+}

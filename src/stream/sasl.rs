@@ -56,7 +56,7 @@ pub enum SaslError {
     /// The server offers less than it once did (S5).
     #[error(
         "the upstream server offers {best} at most, but had {remembered}: refused as a possible downgrade; \
-         if the server was reconfigured, reset the remembered mechanism of the domain"
+         if the server was reconfigured, run `minimix-proxy domain reset DOMAIN`"
     )]
     Downgrade {
         /// The strongest mechanism now offered.
@@ -157,10 +157,10 @@ impl Login {
     /// `<sasl-channel-binding/>` where the server sent it. Best first: the three `-PLUS` (512, 256, 1), the
     /// three plain SCRAMs, PLAIN where the policy allows; with [`Secret::Salted`] only its own hash.
     ///
-    /// The gs2 header (RFC 5802 §6) is `p=tls-exporter,,` or `p=tls-server-end-point,,` for a `-PLUS`; else
-    /// `y,,` if we hold binding data and the server offers no `-PLUS` at all (so that it can notice that
-    /// somebody took them out of the list); else `n,,`. Never `y` once any `-PLUS` was offered: servers
-    /// have to fail that.
+    /// The gs2 header (RFC 5802 §6) is `p=tls-exporter,,` or `p=tls-server-end-point,,` for a `-PLUS`, else `n,,`.
+    /// Never `y,,`, which would ask the server whether somebody took `-PLUS` out of its list: ejabberd refuses it
+    /// outright, also behind a TLS terminator where it has nothing to bind to. The remembered mechanism finds such
+    /// a theft out instead (S5).
     pub fn start(
         username: &str,
         secret: Secret,

@@ -68,7 +68,7 @@ impl Resolver {
             return Ok(vec![Target { host: ascii, port, direct: direct_only }]);
         }
         let records = starttls.into_iter().chain(direct).flatten().collect();
-        let targets = order(records, |below| random_below(below));
+        let targets = order(records, random_below);
         if targets.is_empty() { Err(DialError::NoService { domain: domain.to_owned() }) } else { Ok(targets) }
     }
 
@@ -151,45 +151,4 @@ fn interleave(first: Vec<SocketAddr>, second: Vec<SocketAddr>) -> Vec<SocketAddr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(priority: u16, weight: u16, host: &str) -> Record {
-        Record { priority, weight, target: Target { host: host.into(), port: 5222, direct: false } }
-    }
-
-    fn hosts(targets: &[Target]) -> Vec<&str> {
-        targets.iter().map(|t| t.host.as_str()).collect()
-    }
-
-    #[test]
-    fn lower_priorities_come_first() {
-        let records = vec![record(20, 0, "c"), record(5, 0, "a"), record(10, 100, "b")];
-        assert_eq!(hosts(&order(records, |_| 0)), ["a", "b", "c"]);
-        assert!(order(vec![record(0, 0, "")], |_| 0).is_empty());
-    }
-
-    #[test]
-    fn weights_share_within_a_priority() {
-        let mut seed = 1u32;
-        let mut random = |below: u32| {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (seed >> 8) % below
-        };
-        let mut first = 0;
-        for _ in 0..4000 {
-            let targets = order(vec![record(0, 1, "a"), record(0, 3, "b"), record(1, 9, "z")], &mut random);
-            assert_eq!(targets.len(), 3);
-            assert_eq!(targets[2].host, "z");
-            first += u32::from(targets[0].host == "b");
-        }
-        // Three of four, nearly: RFC 2782 draws from 0 to the sum inclusive.
-        assert!((2200..3200).contains(&first), "{first}");
-    }
-
-    #[test]
-    fn families_take_turns() {
-        let a = |n: u8| SocketAddr::from(([127, 0, 0, n], 1));
-        assert_eq!(interleave(vec![a(1), a(2)], vec![a(3)]), [a(1), a(3), a(2)]);
-    }
-}
+mod tests;

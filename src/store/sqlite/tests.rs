@@ -263,12 +263,14 @@ fn a_damaged_file_is_an_error_that_says_so() {
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("restore it from a backup"), "{error}");
 
-    fs::write(place.database(), &whole).unwrap();
-    let mut file = OpenOptions::new().write(true).open(place.database()).unwrap();
-    file.seek(SeekFrom::Start(4096)).unwrap();
-    file.write_all(&[0xa5; 4096]).unwrap();
-    let error = place.open().unwrap_err();
-    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    for page in 1..whole.len() / 4096 {
+        fs::write(place.database(), &whole).unwrap();
+        let mut file = OpenOptions::new().write(true).open(place.database()).unwrap();
+        file.seek(SeekFrom::Start(4096 * page as u64)).unwrap();
+        file.write_all(&[0xa5; 4096]).unwrap();
+        let error = place.open().expect_err("every page is looked at");
+        assert!(matches!(error, StoreError::Damaged { .. }), "page {page}: {error}");
+    }
 }
 
 #[test]

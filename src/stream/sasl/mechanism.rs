@@ -87,10 +87,6 @@ pub struct ChannelBinding {
 }
 
 impl ChannelBinding {
-    fn is_empty(&self) -> bool {
-        self.exporter.is_none() && self.server_end_point.is_none()
-    }
-
     /// The type and data to bind with: `tls-exporter` unless the server lists its types without it.
     fn pick(&self, listed: Option<&[&str]>) -> Option<(&'static str, Vec<u8>)> {
         let allowed = |name: &str| listed.is_none_or(|list| list.contains(&name));
@@ -119,8 +115,6 @@ pub(super) struct Choice {
     pub(super) mechanism: Mechanism,
     /// `p=`: type and data. Only with a `-PLUS`.
     pub(super) binding: Option<(&'static str, Vec<u8>)>,
-    /// `y` instead of `n` where there is no binding.
-    pub(super) could_bind: bool,
 }
 
 impl Choice {
@@ -151,11 +145,8 @@ impl Choice {
                 Secret::Password(_) => SaslError::NoMechanism { offered: printable(offered) },
             });
         };
-        let plus_offered = offered.iter().any(|name| name.ends_with("-PLUS"));
-        Ok(match mechanism {
-            Mechanism::ScramPlus(_) => Self { mechanism, binding, could_bind: true },
-            _ => Self { mechanism, binding: None, could_bind: !channel.is_empty() && !plus_offered },
-        })
+        let binding = binding.filter(|_| matches!(mechanism, Mechanism::ScramPlus(_)));
+        Ok(Self { mechanism, binding })
     }
 }
 

@@ -30,7 +30,6 @@ struct Answers {
     password: Option<SecretString>,
     key: Arc<OnceLock<Zeroizing<Vec<u8>>>>,
     binding: Option<(&'static str, Vec<u8>)>,
-    could_bind: bool,
 }
 
 impl SessionCallback for Answers {
@@ -48,9 +47,9 @@ impl SessionCallback for Answers {
         Ok(())
     }
 
-    /// Enables the `-PLUS` mechanisms; for the others it makes rsasl say `y` instead of `n`.
+    /// Enables the `-PLUS` mechanisms; without it the others say `n`.
     fn enable_channel_binding(&self) -> bool {
-        self.could_bind
+        self.binding.is_some()
     }
 }
 
@@ -62,13 +61,8 @@ impl Exchange {
             (Mechanism::Plain, Secret::Password(password)) => Some(password.clone()),
             _ => None,
         };
-        let answers = Answers {
-            username: username.to_owned(),
-            password,
-            key: Arc::clone(&key),
-            binding: choice.binding,
-            could_bind: choice.could_bind,
-        };
+        let answers =
+            Answers { username: username.to_owned(), password, key: Arc::clone(&key), binding: choice.binding };
         let config = SASLConfig::builder()
             .with_registry(Registry::with_mechanisms(&MECHANISMS))
             .with_callback(answers)

@@ -236,12 +236,12 @@ fn the_gs2_header_says_what_is_bound() {
     }
     assert_eq!(header(&all, Some(&["tls-server-end-point"]), &both), "p=tls-server-end-point,,");
     assert_eq!(header(&all, Some(&["tls-exporter", "tls-server-end-point"]), &both), "p=tls-exporter,,");
-    // Nothing in common: no -PLUS, and no `y` either, for the server does bind.
+    // Nothing in common: no -PLUS.
     assert_eq!(header(&all, Some(&["tls-unique"]), &both), "n,,");
     assert_eq!(header(&all, None, &none), "n,,");
     for bare in BARE {
         assert_eq!(header(&[bare], None, &none), "n,,");
-        assert_eq!(header(&[bare], None, &both), "y,,");
+        assert_eq!(header(&[bare], None, &both), "n,,");
     }
     // Keys for SHA-256 where only SHA-1 comes with -PLUS, as on ejabberd 23.01.
     let kept = Secret::Salted(salted(Hash::Sha256, "pencil", SALT, 4096));

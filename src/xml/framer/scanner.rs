@@ -177,6 +177,7 @@ impl Scanner {
                 }
                 b'"' | b'\'' if self.quote == 0 => self.quote = b,
                 _ if b == self.quote => self.quote = 0,
+                0..0x20 if !is(b, SPACE) => return Err(wrong("a control character", self.at)),
                 _ => {}
             }
             self.at = if self.quote == 0 { self.at + 1 } else { skip_plain(bytes, self.at + 1) };

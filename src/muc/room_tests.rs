@@ -1,1 +1,0 @@
-//! Conversations between a room, an account and its clients.

@@ -1,0 +1,218 @@
+"""Real slixmpp clients, driven by JSON lines: commands on standard input, events on standard output.
+
+One process hosts many clients. A command is {"req": n, "client": "name", "do": "...", ...}; its answer is
+{"event": "result", "req": n, "ok": true|false, ...}. Every stanza a client receives is told byte for byte as
+{"event": "stanza", "client": "name", "xml": "..."}: see RawSplitter. tests/support/driver.rs is the other end.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+from xml.parsers import expat
+
+import slixmpp
+from slixmpp.exceptions import IqError, PresenceError
+
+STANZAS = ("message", "presence", "iq")
+
+
+def emit(**event):
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+class RawSplitter:
+    """Cuts a stream into its top-level elements as the bytes they came in (slixmpp itself keeps only trees)."""
+
+    def __init__(self, tell):
+        self.tell = tell
+        self.buffer, self.base, self.depth = b"", 0, 0
+        self.start, self.name = 0, ""
+        self.parser = expat.ParserCreate()
+        if hasattr(self.parser, "SetReparseDeferralEnabled"):
+            self.parser.SetReparseDeferralEnabled(False)
+        self.parser.StartElementHandler = self.on_start
+        self.parser.EndElementHandler = self.on_end
+
+    def feed(self, data):
+        self.buffer += data
+        try:
+            self.parser.Parse(data, False)
+        except expat.ExpatError as error:
+            self.tell("malformed", text=str(error))
+        keep = self.start if self.depth > 1 else self.parser.CurrentByteIndex
+        if keep > self.base:
+            self.buffer, self.base = self.buffer[keep - self.base:], keep
+
+    def cut(self, start, last_tag):
+        """The text from `start` to the end of the tag that begins at `last_tag`."""
+        at, quote = last_tag - self.base, 0
+        while True:
+            byte = self.buffer[at]
+            if quote:
+                quote = 0 if byte == quote else quote
+            elif byte in b"'\"":
+                quote = byte
+            elif byte == 0x3E:
+                return self.buffer[start - self.base:at + 1].decode()
+            at += 1
+
+    def on_start(self, name, _attributes):
+        self.depth += 1
+        if self.depth == 1:
+            self.tell("header", xml=self.cut(self.parser.CurrentByteIndex, self.parser.CurrentByteIndex))
+        elif self.depth == 2:
+            self.start, self.name = self.parser.CurrentByteIndex, name
+
+    def on_end(self, _name):
+        self.depth -= 1
+        if self.depth == 1:
+            kind = "stanza" if self.name in STANZAS else "nonza"
+            self.tell(kind, xml=self.cut(self.start, self.parser.CurrentByteIndex))
+        elif self.depth == 0:
+            self.tell("stream_end")
+
+
+class Client(slixmpp.ClientXMPP):
+    """slixmpp as it comes, but that it tells what it receives and never reconnects by itself."""
+
+    def __init__(self, name, options):
+        mechanisms = {"unencrypted_plain": True, "unencrypted_scram": True}
+        super().__init__(
+            options["jid"], options["password"], sasl_mech=options.get("mechanism"),
+            lang=options.get("lang", "en"), plugin_config={"feature_mechanisms": mechanisms},
+        )
+        self.name, self.options = name, options
+        self.splitter, self.over = None, False
+        self.connected = asyncio.get_running_loop().create_future()
+        self.enable_direct_tls = options.get("tls") == "direct"
+        self.enable_starttls = options.get("tls", "starttls") == "starttls"
+        self.enable_plaintext = options.get("tls") == "none"
+        if options.get("ca"):
+            self.ca_certs = Path(options["ca"])
+        for plugin in ["xep_0030", "xep_0045", "xep_0092", "xep_0199", *options.get("plugins", [])]:
+            self.register_plugin(plugin)
+        self.add_event_handler("session_start", self.on_session)
+        self.add_event_handler("failed_all_auth", lambda _: self.fail("failed_auth", "authentication failed"))
+        self.add_event_handler("connection_failed", lambda e: self.fail("connection_failed", str(e)))
+        self.add_event_handler("ssl_invalid_chain", lambda e: self.fail("bad_certificate", str(e)))
+        self.add_event_handler("stream_error", lambda e: self.tell("stream_error", condition=e["condition"]))
+        self.add_event_handler("disconnected", self.on_disconnected)
+
+    def tell(self, event, **details):
+        emit(event=event, client=self.name, **details)
+
+    def fail(self, event, why):
+        self.tell(event, text=why)
+        if not self.connected.done():
+            self.connected.set_exception(ConnectionError(f"{event}: {why}"))
+        self.cancel_connection_attempt()
+        self.abort()
+
+    async def on_session(self, _event):
+        self.tell("connected", jid=self.boundjid.full)
+        if self.options.get("presence", True):
+            try:
+                await self.get_roster()
+            except IqError:
+                pass
+            self.send_presence()
+        if not self.connected.done():
+            self.connected.set_result(self.boundjid.full)
+
+    def on_disconnected(self, reason):
+        if not self.over:
+            self.over = True
+            self.tell("disconnected", text=str(reason or ""))
+        if not self.connected.done():
+            self.connected.set_exception(ConnectionError(f"disconnected: {reason}"))
+
+    def init_parser(self):
+        super().init_parser()
+        self.splitter = RawSplitter(self.tell)
+
+    def data_received(self, data):
+        if self.splitter is not None:
+            self.splitter.feed(data)
+        super().data_received(data)
+
+
+def occupants(client, room):
+    seen = client.plugin["xep_0045"].rooms[None].get(slixmpp.JID(room), {})
+    keys = ("nick", "role", "affiliation", "jid", "show", "status")
+    return [{key: str(entry.get(key) or "") for key in keys} for entry in seen.values()]
+
+
+class Commands:
+    """One method a command; what it returns is added to the answer."""
+
+    def __init__(self):
+        self.clients = {}
+
+    async def connect(self, client, host, port, timeout=60, **options):
+        old = self.clients.pop(client, None)
+        if old is not None and old.transport is not None:
+            old.abort()
+        new = self.clients[client] = Client(client, options)
+        new.connect(host, port)
+        return {"jid": await asyncio.wait_for(new.connected, timeout)}
+
+    async def join(self, client, room, nick, timeout=60, **history):
+        muc = self.clients[client].plugin["xep_0045"]
+        own, subject, _, messages = await muc.join_muc_wait(slixmpp.JID(room), nick, timeout=timeout, **history)
+        return {"nick": own["from"].resource, "subject": subject["subject"], "history": len(messages),
+                "occupants": occupants(self.clients[client], room)}
+
+    async def leave(self, client, room, nick):
+        self.clients[client].plugin["xep_0045"].leave_muc(slixmpp.JID(room), nick)
+
+    async def nick(self, client, room, nick, timeout=60):
+        await self.clients[client].plugin["xep_0045"].set_self_nick(slixmpp.JID(room), nick, timeout=timeout)
+
+    async def view(self, client, room):
+        return {"occupants": occupants(self.clients[client], room)}
+
+    async def message(self, client, to, body, type, id):
+        message = self.clients[client].make_message(mto=to, mbody=body, mtype=type)
+        message["id"] = id
+        message.send()
+
+    async def presence(self, client, to=None, type=None, show=None, status=None):
+        self.clients[client].send_presence(pto=to, ptype=type, pshow=show, pstatus=status)
+
+    async def raw(self, client, xml):
+        self.clients[client].send_raw(xml)
+
+    async def cut(self, client):
+        """Ends the connection as a dying network would: no stream close, no TLS close."""
+        self.clients[client].abort()
+
+    async def disconnect(self, client):
+        await self.clients[client].disconnect()
+
+
+async def answer(commands, line):
+    command = json.loads(line)
+    req, do = command.pop("req"), command.pop("do")
+    try:
+        emit(event="result", req=req, ok=True, **(await getattr(commands, do)(**command) or {}))
+    except PresenceError as error:
+        emit(event="result", req=req, ok=False, error=error.condition, text=error.text)
+    except Exception as error:  # whatever it is, the test shall hear of it
+        emit(event="result", req=req, ok=False, error=type(error).__name__, text=str(error))
+
+
+async def main():
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    reader = asyncio.StreamReader(limit=1 << 26)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    commands, tasks = Commands(), set()
+    while line := await reader.readline():
+        task = asyncio.ensure_future(answer(commands, line))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+asyncio.run(main())

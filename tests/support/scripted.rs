@@ -1,0 +1,277 @@
+//! A scripted XMPP server in this process, for what a real server cannot be made to do: plaintext on loopback, it
+//! answers the stream header, logs in whoever has the test password (PLAIN, SCRAM-SHA-256), binds, and then leaves
+//! every stanza to the test's own closure.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use ring::{digest, hmac, pbkdf2};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// What the server does with each stanza: the stream it came on, its bytes.
+pub type Hook = dyn Fn(&Stream, &str) + Send + Sync;
+
+/// A running scripted server; ends with the test's runtime.
+pub struct Scripted {
+    pub address: SocketAddr,
+    streams: Arc<AtomicUsize>,
+}
+
+/// One client's stream, after bind. Cheap to clone: a hook may keep it and write later.
+#[derive(Clone)]
+pub struct Stream {
+    /// The full JID.
+    pub jid: String,
+    /// Which connection this is, from 0.
+    pub number: usize,
+    out: mpsc::UnboundedSender<Out>,
+}
+
+enum Out {
+    Bytes(Vec<u8>),
+    Cut,
+}
+
+impl Stream {
+    /// Writes this to the client, exactly.
+    pub fn send(&self, xml: impl Into<Vec<u8>>) {
+        let _ = self.out.send(Out::Bytes(xml.into()));
+    }
+
+    /// Answers an IQ with an empty result.
+    pub fn result(&self, iq: &str) {
+        let id = attribute(iq, "id").unwrap_or_default();
+        self.send(format!("<iq type='result' id='{id}' to='{}'/>", self.jid));
+    }
+
+    /// Ends the stream with a stream error, then the connection.
+    pub fn error(&self, condition: &str) {
+        let namespace = "urn:ietf:params:xml:ns:xmpp-streams";
+        self.send(format!("<stream:error><{condition} xmlns='{namespace}'/></stream:error></stream:stream>"));
+        self.cut();
+    }
+
+    /// Ends the connection, after what was sent before.
+    pub fn cut(&self) {
+        let _ = self.out.send(Out::Cut);
+    }
+}
+
+impl Scripted {
+    /// Offers SCRAM-SHA-256 and PLAIN.
+    pub async fn start(hook: impl Fn(&Stream, &str) + Send + Sync + 'static) -> Scripted {
+        Scripted::offering(&["SCRAM-SHA-256", "PLAIN"], "", hook).await
+    }
+
+    /// Offers these mechanisms before, and these features (beside bind) after the login.
+    pub async fn offering(
+        mechanisms: &[&str],
+        features: &str,
+        hook: impl Fn(&Stream, &str) + Send + Sync + 'static,
+    ) -> Scripted {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind on 127.0.0.1");
+        let address = listener.local_addr().expect("the address of a bound socket");
+        let streams = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&streams);
+        let listed: String = mechanisms.iter().map(|m| format!("<mechanism>{m}</mechanism>")).collect();
+        let shared = Arc::new((listed, features.to_owned(), Box::new(hook) as Box<Hook>));
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move { serve(socket, number, &shared.0, &shared.1, &*shared.2).await });
+            }
+        });
+        Scripted { address, streams }
+    }
+
+    /// How many connections it has seen.
+    pub fn connections(&self) -> usize {
+        self.streams.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(socket: TcpStream, number: usize, mechanisms: &str, features: &str, hook: &Hook) -> Option<()> {
+    let (mut read, mut write) = socket.into_split();
+    let (out, mut queue) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Out::Bytes(bytes)) = queue.recv().await {
+            if write.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+        let _ = write.shutdown().await;
+    });
+    let mut stream = Stream { jid: String::new(), number, out };
+    let mut input = Input::default();
+
+    input.header(&mut read).await?;
+    stream.send(header(number));
+    let sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
+    stream.send(format!("<stream:features><mechanisms xmlns='{sasl}'>{mechanisms}</mechanisms></stream:features>"));
+    let user = loop {
+        let auth = input.stanza(&mut read).await?;
+        match login(&auth, &mut input, &mut read, &stream).await? {
+            Ok((user, last)) => {
+                stream.send(format!("<success xmlns='{sasl}'>{last}</success>"));
+                break user;
+            }
+            Err(condition) => stream.send(format!("<failure xmlns='{sasl}'><{condition}/></failure>")),
+        }
+    };
+    input.header(&mut read).await?;
+    stream.send(header(number));
+    let bind = "urn:ietf:params:xml:ns:xmpp-bind";
+    stream.send(format!("<stream:features><bind xmlns='{bind}'/>{features}</stream:features>"));
+    loop {
+        let stanza = input.stanza(&mut read).await?;
+        if stream.jid.is_empty() && stanza.contains(bind) {
+            let asked = between(&stanza, "<resource>", "</resource>").map(str::to_owned);
+            stream.jid = format!("{user}@localhost/{}", asked.unwrap_or_else(|| format!("made-{number}")));
+            let id = attribute(&stanza, "id").unwrap_or_default();
+            let answer = format!("<bind xmlns='{bind}'><jid>{}</jid></bind>", stream.jid);
+            stream.send(format!("<iq type='result' id='{id}'>{answer}</iq>"));
+        } else {
+            hook(&stream, &stanza);
+        }
+    }
+}
+
+fn header(number: usize) -> String {
+    format!(
+        "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' \
+         from='localhost' id='scripted-{number}' version='1.0' xml:lang='en'>"
+    )
+}
+
+/// One SASL exchange: the user and the data of success, or the condition of the failure.
+async fn login(
+    auth: &str,
+    input: &mut Input,
+    read: &mut (impl AsyncReadExt + Unpin),
+    stream: &Stream,
+) -> Option<Result<(String, String), &'static str>> {
+    let decoded = |xml: &str| {
+        let text = between(xml, ">", "</").unwrap_or_default();
+        String::from_utf8(BASE64.decode(text).unwrap_or_default()).unwrap_or_default()
+    };
+    let password = super::server::password;
+    let first = decoded(auth);
+    if attribute(auth, "mechanism").as_deref() == Some("PLAIN") {
+        let mut parts = first.split('\0').skip(1);
+        let (user, given) = (parts.next()?.to_owned(), parts.next()?);
+        return Some(if given == password(&user) { Ok((user, String::new())) } else { Err("not-authorized") });
+    }
+    // SCRAM-SHA-256, RFC 5802 §3
+    let gs2 = first.splitn(3, ',').take(2).fold(String::new(), |all, part| all + part + ",");
+    let bare = first.get(gs2.len()..)?;
+    let user = bare.split(',').find_map(|p| p.strip_prefix("n="))?.to_owned();
+    let nonce = format!("{}scripted", bare.split(',').find_map(|p| p.strip_prefix("r="))?);
+    let (salt, iterations) = (b"scripted salt", 4096);
+    let challenge = format!("r={nonce},s={},i={iterations}", BASE64.encode(salt));
+    let sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
+    stream.send(format!("<challenge xmlns='{sasl}'>{}</challenge>", BASE64.encode(&challenge)));
+    let last = decoded(&input.stanza(read).await?);
+    let (without_proof, proof) = last.split_once(",p=")?;
+
+    let mut salted = [0; 32];
+    let rounds = std::num::NonZeroU32::new(iterations).expect("not zero");
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, password(&user).as_bytes(), &mut salted);
+    let sign = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
+    let client_key = sign(&salted, b"Client Key");
+    let stored = digest::digest(&digest::SHA256, client_key.as_ref());
+    let message = format!("{bare},{challenge},{without_proof}");
+    let signature = sign(stored.as_ref(), message.as_bytes());
+    let expected: Vec<u8> = client_key.as_ref().iter().zip(signature.as_ref()).map(|(a, b)| a ^ b).collect();
+    if BASE64.decode(proof).ok()? != expected {
+        return Some(Err("not-authorized"));
+    }
+    let server_key = sign(&salted, b"Server Key");
+    let verifier = BASE64.encode(sign(server_key.as_ref(), message.as_bytes()));
+    Some(Ok((user, BASE64.encode(format!("v={verifier}")))))
+}
+
+/// Cuts what the client writes; it is trusted to be well-formed.
+#[derive(Default)]
+struct Input {
+    buffer: Vec<u8>,
+}
+
+impl Input {
+    /// The next stream header, to its `>`.
+    async fn header(&mut self, read: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+        loop {
+            if let Some(at) = find(&self.buffer, b"<stream:stream")
+                && let Some(end) = tag_end(&self.buffer, at)
+            {
+                return Some(String::from_utf8_lossy(&self.buffer.drain(..end).collect::<Vec<_>>()).into_owned());
+            }
+            self.more(read).await?;
+        }
+    }
+
+    /// The next child of the stream; `None` at the end of the stream.
+    async fn stanza(&mut self, read: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+        loop {
+            let (mut at, mut depth) = (0, 0);
+            while let Some(open) = find(&self.buffer[at..], b"<").map(|o| at + o) {
+                let Some(end) = tag_end(&self.buffer, open) else { break };
+                let tag = &self.buffer[open..end];
+                if tag.starts_with(b"</") {
+                    depth -= 1;
+                } else if !tag.ends_with(b"/>") {
+                    depth += 1;
+                }
+                if depth < 0 {
+                    return None;
+                }
+                if depth == 0 {
+                    let stanza: Vec<u8> = self.buffer.drain(..end).collect();
+                    return Some(String::from_utf8_lossy(&stanza).trim_start().to_owned());
+                }
+                at = end;
+            }
+            self.more(read).await?;
+        }
+    }
+
+    async fn more(&mut self, read: &mut (impl AsyncReadExt + Unpin)) -> Option<()> {
+        match read.read_buf(&mut self.buffer).await {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(()),
+        }
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    memchr::memmem::find(haystack, needle)
+}
+
+/// Behind the `>` of the tag that opens at `open`.
+fn tag_end(bytes: &[u8], open: usize) -> Option<usize> {
+    let mut quote = 0;
+    for (at, &byte) in bytes.iter().enumerate().skip(open) {
+        match byte {
+            _ if quote != 0 => quote = if byte == quote { 0 } else { quote },
+            b'\'' | b'"' => quote = byte,
+            b'>' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// An attribute of a stanza's outermost element.
+pub fn attribute(stanza: &str, name: &str) -> Option<String> {
+    super::driver::Event { seq: 0, kind: String::new(), xml: stanza.to_owned(), json: serde_json::Value::Null }
+        .attr(name)
+}
+
+/// The text between two others.
+pub fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let from = text.find(start)? + start.len();
+    Some(&text[from..from + text[from..].find(end)?])
+}

@@ -1,0 +1,85 @@
+//! Prosody's configuration and quirks.
+
+use super::Server;
+use std::process::Command;
+
+pub(super) fn configure(server: &Server) {
+    let dir = server.dir.path();
+    let accounts = dir.join("data/localhost/accounts");
+    std::fs::create_dir_all(&accounts).expect("make Prosody's data directory");
+    for (user, password) in &server.options.users {
+        // With `internal_hashed` Prosody itself turns this into keys at the first login.
+        let account = format!("return {{ [\"password\"] = {password:?}; }};\n");
+        std::fs::write(accounts.join(format!("{user}.dat")), account).expect("write an account");
+    }
+    std::fs::create_dir_all(dir.join("certs")).expect("make Prosody's certificate directory");
+    let text = TEMPLATE
+        .replace("@dir@", &dir.display().to_string())
+        .replace("@starttls@", &server.ports.starttls.to_string())
+        .replace("@direct_tls@", &server.ports.direct_tls.to_string())
+        .replace("@require_tls@", &(!server.options.plaintext).to_string())
+        .replace("@authentication@", if server.options.hashed { "internal_hashed" } else { "internal_plain" })
+        .replace("@locked@", &server.options.locked_rooms.to_string())
+        .replace("@cert@", &server.certs.chain.display().to_string())
+        .replace("@key@", &server.certs.key.display().to_string())
+        .replace("@extra@", &server.options.extra);
+    std::fs::write(dir.join("prosody.cfg.lua"), text).expect("write Prosody's configuration");
+}
+
+pub(super) fn command(server: &Server) -> Vec<String> {
+    let config = server.dir.path().join("prosody.cfg.lua").display().to_string();
+    ["prosody", "--config", &config, "-F"].map(str::to_owned).into()
+}
+
+pub(super) fn port_taken(log: &str) -> bool {
+    log.contains("Failed to open server port")
+}
+
+pub(super) fn ready(server: &Server, log: &str) -> bool {
+    let opened = |service: &str, port| log.contains(&format!("Activated service '{service}' on [127.0.0.1]:{port}"));
+    opened("c2s", server.ports.starttls) && opened("c2s_direct_tls", server.ports.direct_tls)
+}
+
+pub(super) fn control(server: &Server, command: &str) -> String {
+    let config = server.dir.path().join("prosody.cfg.lua");
+    let run = Command::new("prosodyctl").arg("--config").arg(config).args(["shell", command]).output();
+    let run = run.expect("run prosodyctl");
+    assert!(run.status.success(), "prosodyctl shell {command:?}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8_lossy(&run.stdout).into_owned()
+}
+
+pub(super) fn set_password(server: &Server, user: &str, password: &str) {
+    let exists = server.dir.path().join(format!("data/localhost/accounts/{user}.dat")).exists();
+    let verb = if exists { "password" } else { "create" };
+    control(server, &format!("user:{verb}({:?}, {password:?})", format!("{user}@localhost")));
+}
+
+const TEMPLATE: &str = r#"
+run_as_root = true
+data_path = "@dir@/data"
+certificates = "@dir@/certs"
+pidfile = "@dir@/prosody.pid"
+log = { info = "@dir@/server.log" }
+interfaces = { "127.0.0.1" }
+c2s_ports = { @starttls@ }
+c2s_direct_tls_ports = { @direct_tls@ }
+s2s_ports = {}
+modules_enabled = {
+    "admin_shell", "blocklist", "bookmarks", "carbons", "csi_simple", "disco", "mam", "offline", "pep", "ping",
+    "posix", "private", "register", "roster", "saslauth", "smacks", "time", "tls", "vcard4", "vcard_legacy", "version",
+}
+modules_disabled = { "s2s" }
+c2s_require_encryption = @require_tls@
+allow_unencrypted_plain_auth = not c2s_require_encryption
+authentication = "@authentication@"
+tls_preload = false
+ssl = { certificate = "@cert@", key = "@key@" }
+@extra@
+
+VirtualHost "localhost"
+
+Component "conference.localhost" "muc"
+    modules_enabled = { "muc_mam", "vcard_muc" }
+    muc_room_locking = @locked@
+    restrict_room_creation = false
+"#;
