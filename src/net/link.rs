@@ -65,7 +65,14 @@ impl<S> std::fmt::Debug for Link<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// A link at the start of a stream.
     pub fn new(io: S, limits: Limits) -> Self {
-        Link { io, framer: Framer::new(limits), input: BytesMut::new(), output: BytesMut::new(), unflushed: false, received: 0 }
+        Link {
+            io,
+            framer: Framer::new(limits),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            unflushed: false,
+            received: 0,
+        }
     }
 
     /// Queues bytes; [`Link::drive`] and [`Link::flush`] write them.

@@ -93,7 +93,7 @@ async fn accept<A: Accounts>(
             proceeded = timeout_at(handshake, plaintext.run(&mut machine)) => proceeded.unwrap_or_else(|_| {
                 Err((StreamCondition::ConnectionTimeout, "TLS did not start in time".to_owned()))
             }),
-            _ = shutdown.wait_for(|down| *down) => Err((StreamCondition::SystemShutdown, String::new())),
+            () = ended(&mut shutdown) => Err((StreamCondition::SystemShutdown, String::new())),
         };
         match proceeded {
             Ok(true) => {}
@@ -146,7 +146,9 @@ impl Plaintext {
                     Action::StartTls(proceed) => {
                         self.link.queue(&proceed);
                         let flushed = self.link.flush().await;
-                        return flushed.map(|()| true).map_err(|_| (StreamCondition::UndefinedCondition, String::new()));
+                        return flushed
+                            .map(|()| true)
+                            .map_err(|_| (StreamCondition::UndefinedCondition, String::new()));
                     }
                     Action::End(why) => {
                         info!(peer = %self.peer, why, "stream ended before TLS");
@@ -215,7 +217,7 @@ impl<A: Accounts> Secured<A> {
                 Ok(None) => None,
                 Err(_) => Some((StreamCondition::ConnectionTimeout, "not logged in in time".to_owned())),
             },
-            _ = shutdown.wait_for(|down| *down) => Some((StreamCondition::SystemShutdown, String::new())),
+            () = ended(&mut shutdown) => Some((StreamCondition::SystemShutdown, String::new())),
         };
         if let Some(stop) = stop {
             self.actions.clear();
@@ -336,6 +338,11 @@ impl<A: Accounts> Secured<A> {
     }
 }
 
+/// Waits for the process's end.
+async fn ended(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|down| *down).await;
+}
+
 /// Never ends where there is no server yet.
 async fn drive(up: &mut Option<Dialled>) -> Result<Event, LinkError> {
     match up {
@@ -343,4 +350,3 @@ async fn drive(up: &mut Option<Dialled>) -> Result<Event, LinkError> {
         None => std::future::pending().await,
     }
 }
-

@@ -39,7 +39,8 @@ impl AboutSession {
     fn is_carbon(&self, stanza: &Stanza) -> bool {
         let own = stanza.from().is_none_or(|from| Jid::new(&from).is_ok_and(|from| from == self.jid.to_bare()));
         let Ok(tree) = stanza.tree() else { return false };
-        let carbon = tree.root().children().find(|c| c.space() == ns::CARBONS && matches!(c.name(), "sent" | "received"));
+        let carbon =
+            tree.root().children().find(|c| c.space() == ns::CARBONS && matches!(c.name(), "sent" | "received"));
         let message = carbon
             .and_then(|c| c.child("forwarded", ns::FORWARD))
             .and_then(|forwarded| forwarded.child("message", ns::CLIENT));

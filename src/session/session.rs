@@ -329,7 +329,8 @@ impl ToItsAccount {
 fn has_codes(presence: &Stanza, own: bool, no_rename: bool) -> bool {
     let Ok(tree) = presence.tree() else { return false };
     let Some(x) = tree.root().child("x", ns::MUC_USER) else { return false };
-    let has = |code: &str| x.children().any(|c| c.is("status", ns::MUC_USER) && c.attr("code").as_deref() == Some(code));
+    let has =
+        |code: &str| x.children().any(|c| c.is("status", ns::MUC_USER) && c.attr("code").as_deref() == Some(code));
     (!own || has("110")) && !(no_rename && has("303"))
 }
 

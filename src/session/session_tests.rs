@@ -127,15 +127,16 @@ fn what_is_diverted_stands_by_itself() {
     let mut session = session();
     client(&mut session, JOIN);
     let sent = Stanza::new(Element {
-        bytes: Bytes::from_static(b"<message from='juliet@example.org/phone' to='room@muc.example.org'><c:x/></message>"),
+        bytes: Bytes::from_static(
+            b"<message from='juliet@example.org/phone' to='room@muc.example.org'><c:x/></message>",
+        ),
         space: Space::Client,
         name: 1..8,
         inherits: true,
     });
     let mut out = Vec::new();
     session.from_client(sent, &mut out);
-    let expected =
-        "A< <message xmlns:c='urn:c' to='room@muc.example.org' xml:lang='de' id='mark-2'><c:x/></message>";
+    let expected = "A< <message xmlns:c='urn:c' to='room@muc.example.org' xml:lang='de' id='mark-2'><c:x/></message>";
     assert_eq!(out.iter().map(show).collect::<Vec<_>>(), [expected]);
     // What comes back has lost the id that it did not have.
     let Some(Output::Divert { stanza, .. }) = out.pop() else { panic!() };

@@ -205,7 +205,9 @@ impl Relay {
                     self.session.from_client(Stanza::new(element), &mut out);
                     self.perform(out)?;
                 }
-                Ok(Event::Frame(Frame::Close)) => return Err(End::both(|| Last::Close, "the client closed its stream")),
+                Ok(Event::Frame(Frame::Close)) => {
+                    return Err(End::both(|| Last::Close, "the client closed its stream"));
+                }
                 Ok(Event::Frame(Frame::Header(_))) => {
                     return Err(End::client(StreamCondition::PolicyViolation, "a second stream header"));
                 }
@@ -232,7 +234,9 @@ impl Relay {
                     self.session.from_server(Stanza::new(element), &mut out);
                     self.perform(out)?;
                 }
-                Ok(Event::Frame(Frame::Close)) => return Err(End::both(|| Last::Close, "the server closed the stream")),
+                Ok(Event::Frame(Frame::Close)) => {
+                    return Err(End::both(|| Last::Close, "the server closed the stream"));
+                }
                 Ok(Event::Frame(Frame::Header(_))) => {
                     return Err(End::client(StreamCondition::UndefinedCondition, "the server's stream is broken"));
                 }

@@ -63,21 +63,8 @@ fn make((kind, at): (u8, usize)) -> Input {
 
 /// How far the usual conversation goes before the garbage comes.
 fn walk(machine: &mut Negotiation, steps: usize, out: &mut Vec<Action>) {
-    let usual = [
-        (9, 0),
-        (0, 0),
-        (8, 0),
-        (4, 21),
-        (4, 22),
-        (0, 5),
-        (4, 23),
-        (0, 9),
-        (4, 24),
-        (0, 0),
-        (4, 21),
-        (4, 22),
-        (0, 15),
-    ];
+    let usual =
+        [(9, 0), (0, 0), (8, 0), (4, 21), (4, 22), (0, 5), (4, 23), (0, 9), (4, 24), (0, 0), (4, 21), (4, 22), (0, 15)];
     for step in usual.iter().take(steps) {
         machine.handle(make(*step), out);
     }

@@ -128,16 +128,16 @@ fn s09_what_was_not_offered_is_refused() {
 fn s09_mechanisms_that_were_not_offered_never_reach_the_server() {
     let server = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-1-PLUS</mechanism>\
                   <mechanism>EXTERNAL</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms>";
-    let shown =
-        "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-1</mechanism></mechanisms>";
+    let shown = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-1</mechanism></mechanisms>";
     for mechanism in ["SCRAM-SHA-1-PLUS", "EXTERNAL", "PLAIN", "ANONYMOUS", ""] {
         Talk::until_features(Auth::Relay, server, shown).script(&format!(
             "C> <auth {SASL} mechanism='{mechanism}'>AGEAYg==</auth>
              C< <failure {SASL}><invalid-mechanism/></failure>"
         ));
     }
-    Talk::until_features(Auth::Relay, server, shown)
-        .script(&format!("C> <auth {SASL} mechanism='SCRAM-SHA-1'>!</auth>\nC< <failure {SASL}><incorrect-encoding/></failure>"));
+    Talk::until_features(Auth::Relay, server, shown).script(&format!(
+        "C> <auth {SASL} mechanism='SCRAM-SHA-1'>!</auth>\nC< <failure {SASL}><incorrect-encoding/></failure>"
+    ));
 }
 
 #[test]
