@@ -80,7 +80,7 @@ const JOIN: &str = "<presence to='room@muc.example.org/Julia' id='j' xml:lang='e
 
 #[test]
 fn a_client_may_only_be_itself() {
-    for own in ["juliet@example.org/phone", "juliet@example.org", "JULIET@Example.org/phone", "juliet@example.org."] {
+    for own in ["juliet@example.org/phone", "juliet@example.org", "JULIET@Example.org/phone"] {
         let sent = format!("<message from='{own}' to='romeo@example.org'/>");
         assert_eq!(client(&mut session(), &sent), [format!("S< {sent}")]);
         let mut untrusted = Session::new(&bound(), None, "mark");

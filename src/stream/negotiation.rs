@@ -294,12 +294,21 @@ impl Negotiation {
 
     /// Takes one input and says what is to be done.
     pub fn handle(&mut self, input: Input, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Ended) {
+        // An answer that nobody waits for has been overtaken by the stream's end, or was never asked for.
+        let awaited = match &input {
+            Input::TlsUp(_) => matches!(self.state, State::Handshake),
+            Input::Dialled | Input::DialFailed(..) => matches!(self.state, State::Dialling),
+            Input::LoggedIn | Input::LoginRefused(_) | Input::LoginBroken(..) => {
+                matches!(self.state, State::LoggingIn)
+            }
+            _ => !matches!(self.state, State::Ended),
+        };
+        if !awaited {
             return;
         }
         let result = match input {
-            Input::Client(frame) => self.from_client(frame, out),
-            Input::Server(frame) => self.from_server(frame, out),
+            Input::Client(frame) => self.client_frame(frame, out),
+            Input::Server(frame) => self.server_frame(frame, out),
             Input::TlsUp(shown) => {
                 (self.encrypted, self.shown, self.down) = (true, shown, None);
                 self.state = State::Header;
@@ -371,7 +380,7 @@ impl Negotiation {
         self.state = State::ServerHeader;
     }
 
-    fn from_client(&mut self, frame: Frame, out: &mut Vec<Action>) -> Result<(), End> {
+    fn client_frame(&mut self, frame: Frame, out: &mut Vec<Action>) -> Result<(), End> {
         match frame {
             Frame::Header(bytes) => {
                 self.client = Header::parse(bytes);
@@ -456,7 +465,7 @@ impl Negotiation {
         }
     }
 
-    fn from_server(&mut self, frame: Frame, out: &mut Vec<Action>) -> Result<(), End> {
+    fn server_frame(&mut self, frame: Frame, out: &mut Vec<Action>) -> Result<(), End> {
         match frame {
             Frame::Header(bytes) => {
                 if !matches!(self.state, State::ServerHeader) {
