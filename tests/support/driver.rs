@@ -308,7 +308,9 @@ impl Client {
         let mark = self.mark();
         self.raw(xml).await;
         let answers = |e: &Event| {
-            e.is("iq", &[]) && e.attr("id").as_ref() == Some(&id) && !matches!(e.attr("type").as_deref(), Some("get" | "set"))
+            e.is("iq", &[])
+                && e.attr("id").as_ref() == Some(&id)
+                && !matches!(e.attr("type").as_deref(), Some("get" | "set"))
         };
         self.wait_since(mark, &format!("the answer to {xml}"), answers).await
     }
@@ -386,7 +388,12 @@ impl Client {
         let all = self.transcript();
         let last = all.iter().skip(all.len().saturating_sub(25));
         last.fold(format!("--- the end of {}'s transcript ---\n", self.name), |text, e| {
-            text + &format!("{} {} {}\n", e.seq, e.kind, if e.xml.is_empty() { e.json.to_string() } else { e.xml.clone() })
+            text + &format!(
+                "{} {} {}\n",
+                e.seq,
+                e.kind,
+                if e.xml.is_empty() { e.json.to_string() } else { e.xml.clone() }
+            )
         })
     }
 }

@@ -225,7 +225,8 @@ impl Proxy {
 
     fn launch(&mut self) -> Result<(), String> {
         let before = self.log().len();
-        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).map_err(|e| e.to_string())?;
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.log_path()).map_err(|e| e.to_string())?;
         let setup = &self.setup;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(binary());
@@ -248,7 +249,8 @@ impl Proxy {
         loop {
             let log = std::fs::read_to_string(self.dir.path().join("proxy.log")).unwrap_or_default();
             let mut words = log.get(before..).unwrap_or_default().split_whitespace();
-            if words.any(|w| w.trim_matches('"') == "ready") && TcpStream::connect(("127.0.0.1", self.ports.0)).is_ok() {
+            if words.any(|w| w.trim_matches('"') == "ready") && TcpStream::connect(("127.0.0.1", self.ports.0)).is_ok()
+            {
                 return Ok(());
             }
             if let Ok(Some(status)) = child.try_wait() {

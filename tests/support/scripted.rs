@@ -266,7 +266,8 @@ fn tag_end(bytes: &[u8], open: usize) -> Option<usize> {
 
 /// An attribute of a stanza's outermost element.
 pub fn attribute(stanza: &str, name: &str) -> Option<String> {
-    super::driver::Event { seq: 0, kind: String::new(), xml: stanza.to_owned(), json: serde_json::Value::Null }.attr(name)
+    super::driver::Event { seq: 0, kind: String::new(), xml: stanza.to_owned(), json: serde_json::Value::Null }
+        .attr(name)
 }
 
 /// The text between two others.
