@@ -54,12 +54,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         .into_iter()
         .map(|(listener, listen)| {
             info!(address = %listener.address(), tls = ?listen.tls, auth = ?listen.auth, "listening");
-            tokio::spawn(accept(
-                listener,
-                Entrance { tls: listen.tls, auth: listen.auth },
-                shared.clone(),
-                tasks.clone(),
-            ))
+            tokio::spawn(accept(listener, listen, floor.clone(), tasks.clone()))
         })
         .collect();
     info!("ready");
