@@ -1,1 +1,150 @@
-//! (see lib.rs)
+//! Top floor: wiring. Opens the store, the listeners and the control socket, takes in clients, and ends in order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::account::domain::Domain;
+use crate::account::registry::Registry;
+use crate::cli::Failure;
+use crate::config::{Config, Listen, Show};
+use crate::control::Control;
+use crate::muc::Settings;
+use crate::net::dial::Upstream;
+use crate::net::listen::Listener;
+use crate::net::tls::ServerTls;
+use crate::session::accept::{Floor, serve};
+use crate::store::{SqliteStore, Store};
+
+/// Runs the proxy until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let store = open_store(&config)?;
+    let (tls, warnings) = ServerTls::new(config.domains.iter().map(|d| d.certificate_files()).collect())?;
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let tls = Arc::new(tls);
+    let mut listeners = Vec::new();
+    for listen in &config.listen {
+        listeners.push((Listener::bind(listen.address).await?, listen.clone()));
+    }
+    let own: Arc<[SocketAddr]> = listeners.iter().map(|(listener, _)| listener.address()).collect();
+    let (stop, stopped) = watch::channel(false);
+    let tasks = TaskTracker::new();
+    let registry = Arc::new(registry(&config, store, own, tasks.clone(), stopped.clone())?);
+    let control = Control::bind(&config.data).map_err(|cause| {
+        let path = crate::control::path(&config.data);
+        Failure::runtime(format!("cannot open the control socket {}: {cause}", path.display()))
+    })?;
+    let control = tokio::spawn(control.serve(registry.clone()));
+    let drain = config.limits.drain_timeout;
+    let floor = Arc::new(Floor {
+        limits: config.limits.clone(),
+        tls: tls.clone(),
+        upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),
+        accounts: registry,
+        shutdown: stopped,
+        next_client: AtomicU64::new(1),
+    });
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|(listener, listen)| {
+            info!(address = %listener.address(), tls = ?listen.tls, auth = ?listen.auth, "listening");
+            tokio::spawn(accept(listener, listen, floor.clone(), tasks.clone()))
+        })
+        .collect();
+    info!("ready");
+
+    until_told(&tls).await?;
+
+    accepting.iter().for_each(|task| task.abort());
+    control.abort();
+    let _ = control.await;
+    stop.send_replace(true);
+    tasks.close();
+    info!(streams = tasks.len(), "shutting down");
+    if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+        warn!(streams = tasks.len(), "streams did not end in time and are cut");
+    }
+    Ok(())
+}
+
+/// Opens the store of the configuration.
+pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let store = SqliteStore::open(&config.data, &config.key_file)
+        .map_err(|error| Failure { code: Failure::CONFIG, message: error.to_string() })?;
+    Ok(Arc::new(store))
+}
+
+/// The accounts of the configuration's domains. `own`: where this process listens.
+pub fn registry(
+    config: &Config,
+    store: Arc<dyn Store>,
+    own: Arc<[SocketAddr]>,
+    tasks: TaskTracker,
+    stopped: watch::Receiver<bool>,
+) -> Result<Registry, Failure> {
+    let mut domains = HashMap::new();
+    for domain in &config.domains {
+        let upstream = Upstream::new(&domain.upstream, &config.limits, own.clone())?;
+        let best = store.best_mechanism(&domain.name).map_err(Failure::runtime)?;
+        let upstream_id = domain.upstream.address.as_ref().map_or_else(|| "srv".to_owned(), ToString::to_string);
+        let served = Domain {
+            name: domain.name.clone(),
+            upstream,
+            upstream_id,
+            allow_plain: domain.upstream.allow_plain,
+            keep_password: domain.upstream.keep_password,
+            limits: config.limits.clone(),
+            best_mechanism: Mutex::new(best),
+        };
+        domains.insert(domain.name.clone(), Arc::new(served));
+    }
+    let rooms = &config.rooms;
+    let settings = Arc::new(Settings {
+        join_timeout: rooms.join_timeout,
+        leave_grace: rooms.leave_grace,
+        offline_ttl: rooms.offline_ttl,
+        history: rooms.history,
+        detached_presence: match rooms.detached_presence {
+            Show::Available => None,
+            Show::Away => Some("away"),
+            Show::Xa => Some("xa"),
+            Show::Dnd => Some("dnd"),
+        },
+    });
+    Ok(Registry::new(store, domains, settings, rooms.connect_timeout, tasks, stopped))
+}
+
+async fn accept(listener: Listener, listen: Listen, floor: Arc<Floor<Arc<Registry>>>, tasks: TaskTracker) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => drop(tasks.spawn(serve(socket, peer, listen.tls, listen.auth, floor.clone()))),
+            Err(error) => warn!(%error, address = %listener.address(), "cannot accept a connection"),
+        }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; at SIGHUP reads the certificates anew.
+async fn until_told(tls: &ServerTls) -> Result<(), Failure> {
+    let mut term = signal(SignalKind::terminate()).map_err(Failure::runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::runtime)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::runtime)?;
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => match tls.reload() {
+                Ok(warnings) => {
+                    info!("certificates are read anew");
+                    warnings.iter().for_each(|warning| warn!("{warning}"));
+                }
+                Err(error) => error!(%error, "the old certificates stay in use"),
+            },
+        }
+    }
+}

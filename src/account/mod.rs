@@ -1,1 +1,17 @@
-//! (see lib.rs)
+//! Floor 4, the account: one bare JID with its rooms, its clients and its account session.
+//!
+//! [`account`] is the pure machine; it routes between rooms and clients. Its shell, the actor, owns the socket.
+
+pub mod access;
+#[expect(clippy::module_inception)]
+pub mod account;
+mod actor;
+pub mod admin;
+mod archive;
+pub mod connect;
+pub mod domain;
+pub mod handle;
+mod iq;
+pub mod keys;
+mod own;
+pub mod registry;

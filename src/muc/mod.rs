@@ -1,1 +1,89 @@
-//! (see lib.rs)
+//! Floor 2, rooms (XEP-0045): pure and synchronous. One account's view of its rooms, and what its clients are shown.
+//!
+//! [`room::Room`] is the machine; each feature has a file of its own, named as the specification names it.
+
+pub mod codes;
+pub mod history;
+pub mod join;
+mod leave;
+mod message;
+mod nick;
+pub mod occupant;
+mod presence;
+mod replay;
+pub mod room;
+pub mod self_presence;
+pub mod subject;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use crate::xmpp::shared::Shared;
+use crate::xmpp::stanza::Stanza;
+
+/// One client's session, unique in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+/// The time, as the shells tell it.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For deadlines.
+    pub at: Instant,
+    /// For the stamps of messages (XEP-0203).
+    pub wall: OffsetDateTime,
+}
+
+/// What an operator may set about rooms.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a room may take to answer an account join or leave.
+    pub join_timeout: Duration,
+    /// How long the last client to leave a room must stay online before the account leaves it too, and how long
+    /// the presence of a client that was cut off is still shown.
+    pub leave_grace: Duration,
+    /// How long the account stays in a room that no client is attached to.
+    pub offline_ttl: Duration,
+    /// How many messages of a room are kept for clients that attach later.
+    pub history: usize,
+    /// What the room is shown while no client is attached: a `<show/>`, or none (available).
+    pub detached_presence: Option<&'static str>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            join_timeout: Duration::from_secs(60),
+            leave_grace: Duration::from_secs(10),
+            offline_ttl: Duration::from_secs(7 * 24 * 3600),
+            history: 20,
+            detached_presence: Some("away"),
+        }
+    }
+}
+
+/// The clients attached to a room, as they were when something was sent to them.
+pub type Audience = Arc<[ClientId]>;
+
+/// What a room wants done, in order.
+#[derive(Debug, Clone)]
+pub enum Out {
+    /// Out on the account session.
+    Up(Stanza),
+    /// To each of these clients.
+    All(Audience, Arc<Shared>),
+    /// To one client.
+    One(ClientId, Arc<Shared>),
+    /// To one client, at once and in order.
+    Many(ClientId, Vec<Arc<Shared>>),
+    /// The client's stanza is not the room's business: back to the client's own stream.
+    Relay(ClientId, Stanza),
+    /// An IQ of an attached client, to be sent over the account session and its answer brought back.
+    Ask(ClientId, Stanza),
+    /// The client is no longer attached.
+    Detached(ClientId),
+    /// The account is not in the room, and nobody waits for it: forget it.
+    Ended,
+}

@@ -1,1 +1,12 @@
-//! (see lib.rs)
+//! Floor 3, sockets: [`listen`] takes clients, [`dial`] reaches servers, [`tls`] secures both, [`link`] frames what
+//! passes, and [`login`] speaks the client's part of a login (RFC 6120 §4 to §7) on a dialled link.
+//!
+//! Nothing here knows of accounts, rooms or sessions; [`binding`] is what SASL is told about the TLS below it.
+
+pub mod binding;
+pub mod dev_certs;
+pub mod dial;
+pub mod link;
+pub mod listen;
+pub mod login;
+pub mod tls;

@@ -1,1 +1,3 @@
-//! (see lib.rs)
+//! Floor 2: streams as pure state machines, without sockets, clock or tokio.
+
+pub mod sasl;

@@ -1,6 +1,28 @@
 //! Cuts an XMPP stream (RFC 6120 §4, restricted as §11 says) into frames: one pass, strict, resumable.
+//!
+//! What it lets pass is well-formed XML 1.0 with namespaces, to the letter, so that every reader after it reads the
+//! same. It is stricter than XML in four points: names are ASCII; a namespace declaration holds no reference and no
+//! line break; 128 prefixes are in scope at most; and an end tag, a text or a CDATA section may not stand between
+//! stanzas. Nothing is unescaped, resolved or built: whoever wants to see inside a frame reads it again
+//! ([`super::element`]).
+//!
+//! This file knows the stream (declaration, header, children, closing tag); [`scanner`] scans one frame, with
+//! [`tag`], [`content`], [`namespaces`] and [`chars`].
 
-use bytes::{Bytes, BytesMut};
+mod chars;
+mod content;
+mod declaration;
+mod namespaces;
+mod scanner;
+mod tag;
+#[cfg(test)]
+mod tests;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use chars::{SPACE, skip};
+use namespaces::Inherited;
+use scanner::{Kind, Scanner};
 
 /// What one stream may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +43,14 @@ impl Limits {
 }
 
 /// The namespace of a top-level element, after resolving its prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Space {
     /// `jabber:client`
     Client,
     /// `http://etherx.jabber.org/streams`
     Streams,
     /// Any other.
+    #[default]
     Other,
 }
 
@@ -96,32 +119,200 @@ pub enum FramingError {
     },
 }
 
+impl FramingError {
+    /// The stream error's condition (RFC 6120 §4.9.3), as its element is named.
+    pub fn condition(&self) -> &'static str {
+        match self {
+            FramingError::NotWellFormed { .. } => "not-well-formed",
+            FramingError::Restricted { .. } => "restricted-xml",
+            FramingError::BadNamespacePrefix => "bad-namespace-prefix",
+            FramingError::InvalidNamespace => "invalid-namespace",
+            FramingError::UnsupportedEncoding => "unsupported-encoding",
+            FramingError::BadFormat { .. } => "bad-format",
+            FramingError::Limit { .. } => "policy-violation",
+        }
+    }
+}
+
+/// Where in the stream the framer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of the stream has come.
+    Start,
+    /// Within the XML declaration.
+    Declaration,
+    /// The stream header is to come.
+    Prolog,
+    /// A stanza or the closing tag is to come.
+    Between,
+    /// Within a frame.
+    Frame,
+    /// The closing tag has come.
+    Closed,
+    /// Nothing more: there was an error.
+    Failed,
+}
+
 /// The resumable scanner. Feed it one buffer that only grows between calls; it takes complete frames off its front.
+///
+/// After an error it is of no more use: it gives the same error again, until [`Framer::restart`].
 #[derive(Debug)]
 pub struct Framer {
     limits: Limits,
+    next_limits: Limits,
+    stage: Stage,
+    /// Bytes of the XML declaration, which count as the header's.
+    declaration: usize,
+    /// Bytes that the frame at hand may have.
+    room: usize,
+    scanner: Scanner,
+    header: Inherited,
+    failed: Option<FramingError>,
 }
 
 impl Framer {
     /// A framer at the start of a stream.
     pub fn new(limits: Limits) -> Self {
-        Framer { limits }
+        Framer {
+            limits,
+            next_limits: limits,
+            stage: Stage::Start,
+            declaration: 0,
+            room: 0,
+            scanner: Scanner::default(),
+            header: Inherited::default(),
+            failed: None,
+        }
     }
 
     /// Other limits from the next frame on.
     pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+        self.next_limits = limits;
+        if !self.mid_frame() {
+            self.limits = limits;
+        }
     }
 
     /// Starts over: a new stream header is expected (after STARTTLS or SASL).
     pub fn restart(&mut self) {
-        *self = Framer::new(self.limits);
+        *self = Framer::new(self.next_limits);
+    }
+
+    /// True when part of a frame, and not all of it, has been taken.
+    pub fn mid_frame(&self) -> bool {
+        matches!(self.stage, Stage::Declaration | Stage::Frame)
     }
 
     /// The next complete frame, taken off the front of `buf`; `None` when more bytes are needed.
     /// White space between stanzas (keepalives) is dropped.
     pub fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, FramingError> {
-        let _ = buf;
-        Ok(None)
+        self.advance(buf).map_err(|fault| self.fail(*fault.0))
+    }
+
+    #[cold]
+    fn fail(&mut self, error: FramingError) -> FramingError {
+        self.stage = Stage::Failed;
+        self.failed = Some(error);
+        self.scanner = Scanner::default();
+        error
+    }
+
+    fn advance(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, Fault> {
+        while self.stage != Stage::Frame {
+            if !self.begin(buf)? {
+                return Ok(None);
+            }
+        }
+        // What is beyond the limit is not looked at, so that any chunking gives the same error.
+        let there = buf.len().min(self.room);
+        if self.scanner.scan(&buf[..there], &self.header, &self.limits)? {
+            self.cut(buf).map(Some)
+        } else if there < buf.len() {
+            Err(TOO_LARGE.into())
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Between frames: goes on to what comes next; false when more bytes are needed for that.
+    fn begin(&mut self, buf: &mut BytesMut) -> Result<bool, Fault> {
+        match self.stage {
+            Stage::Start => match buf[..] {
+                [] | [b'<'] => return Ok(false),
+                [b'<', b'?', ..] => self.stage = Stage::Declaration,
+                _ => self.stage = Stage::Prolog,
+            },
+            Stage::Declaration => {
+                let there = buf.len().min(self.limits.stanza);
+                let Some(len) = declaration::scan(&buf[..there], self.declaration)? else {
+                    self.declaration = there;
+                    return if there < buf.len() { Err(TOO_LARGE.into()) } else { Ok(false) };
+                };
+                buf.advance(len);
+                (self.declaration, self.stage) = (len, Stage::Prolog);
+            }
+            Stage::Failed => return Err(self.failed.unwrap_or(TOO_LARGE).into()),
+            Stage::Frame => {}
+            Stage::Prolog | Stage::Between | Stage::Closed => {
+                let spaces = skip(buf, 0, SPACE);
+                if spaces > 0 {
+                    buf.advance(spaces);
+                }
+                match (self.stage, buf.first()) {
+                    (_, None) => return Ok(false),
+                    (Stage::Prolog, Some(b'<')) => self.scanner.begin(Kind::Header),
+                    (Stage::Between, Some(b'<')) => self.scanner.begin(Kind::Element),
+                    (stage, Some(_)) => return Err(FramingError::BadFormat { what: stray(stage) }.into()),
+                }
+                self.room = self.limits.stanza.min(u32::MAX as usize).saturating_sub(self.declaration);
+                self.stage = Stage::Frame;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes the frame that has been scanned off `buf`.
+    fn cut(&mut self, buf: &mut BytesMut) -> Result<Frame, Fault> {
+        let kind = self.scanner.kind;
+        if kind == Kind::Header {
+            self.header = self.scanner.header(&buf[..self.scanner.at])?;
+            self.declaration = 0;
+        }
+        let bytes = buf.split_to(self.scanner.at).freeze();
+        let (frame, stage) = match kind {
+            Kind::Header => (Frame::Header(bytes), Stage::Between),
+            Kind::Close => (Frame::Close, Stage::Closed),
+            Kind::Element => (Frame::Element(self.scanner.element(bytes)), Stage::Between),
+        };
+        self.scanner.finish();
+        self.stage = stage;
+        self.limits = self.next_limits;
+        Ok(frame)
+    }
+}
+
+/// An error on its way out, boxed so that every result on the way fits a register.
+struct Fault(Box<FramingError>);
+
+impl From<FramingError> for Fault {
+    #[cold]
+    fn from(error: FramingError) -> Self {
+        Fault(Box::new(error))
+    }
+}
+
+#[cold]
+fn wrong(what: &'static str, at: usize) -> Fault {
+    FramingError::NotWellFormed { what, at }.into()
+}
+
+const TOO_LARGE: FramingError = FramingError::Limit { what: "a stanza or stream header with too many bytes" };
+
+/// What a byte is that is neither white space nor `<`.
+fn stray(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Closed => "something after the end of the stream",
+        Stage::Between => "text between stanzas",
+        _ => "no XML where a stream should start",
     }
 }

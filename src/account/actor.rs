@@ -1,0 +1,271 @@
+//! The account's shell: one task that owns the account session's socket and all the account's state. It never waits
+//! for a client.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use jid::FullJid;
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use crate::account::account::{Account, Input, Output};
+use crate::account::connect::{AccountSession, ConnectError, Connector};
+use crate::account::handle::{Queue, ToAccount};
+use crate::muc::{ClientId, Now};
+use crate::net::link::{Event, Link, LinkError};
+use crate::xml::framer::{Frame, Space};
+use crate::xmpp::stanza::Stanza;
+
+/// More than this waiting for the server: no more is taken from the clients.
+const HIGH_WATER: usize = 256 * 1024;
+/// How many of the clients' messages are taken before the socket gets its turn.
+const BATCH: usize = 64;
+/// How long an account without rooms and clients stays in memory.
+const LINGER: Duration = Duration::from_secs(60);
+/// How long the farewell to the server may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+type Connecting = Pin<Box<dyn Future<Output = Result<AccountSession, ConnectError>> + Send>>;
+
+/// One account's task.
+pub struct Actor {
+    jid: FullJid,
+    account: Account,
+    connector: Connector,
+    inbox: mpsc::Receiver<ToAccount>,
+    queues: HashMap<ClientId, Queue>,
+    session: Option<AccountSession>,
+    connecting: Option<Connecting>,
+    /// Whether this account can be forgotten, and if so, forgets it.
+    forget: Box<dyn Fn() -> bool + Send>,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// The time.
+pub fn now() -> Now {
+    Now { at: Instant::now(), wall: OffsetDateTime::now_utc() }
+}
+
+enum Happened {
+    Client(Option<ToAccount>),
+    Server(Result<Event, LinkError>),
+    Connected(Result<AccountSession, ConnectError>),
+    Deadline,
+    Shutdown,
+}
+
+impl Actor {
+    /// The task for the account whose session is to be `jid`.
+    pub fn new(
+        jid: FullJid,
+        account: Account,
+        connector: Connector,
+        inbox: mpsc::Receiver<ToAccount>,
+        shutdown: watch::Receiver<bool>,
+        forget: Box<dyn Fn() -> bool + Send>,
+    ) -> Self {
+        Actor {
+            jid,
+            account,
+            connector,
+            inbox,
+            queues: HashMap::new(),
+            session: None,
+            connecting: None,
+            forget,
+            shutdown,
+        }
+    }
+
+    /// Runs until nobody needs the account any more, or the process ends.
+    pub async fn run(mut self) {
+        let mut idle_since: Option<Instant> = None;
+        loop {
+            let idle = self.account.is_idle() && self.connecting.is_none();
+            idle_since = if idle { idle_since.or_else(|| Some(Instant::now())) } else { None };
+            if idle_since.is_some_and(|since| since.elapsed() >= LINGER) {
+                if (self.forget)() {
+                    break;
+                }
+                idle_since = Some(Instant::now());
+            }
+            let wake = self.account.deadline().into_iter().chain(idle_since.map(|since| since + LINGER)).min();
+            let happened = self.wait(wake).await;
+            if matches!(happened, Happened::Client(None) | Happened::Shutdown) {
+                break;
+            }
+            self.take(happened);
+        }
+        self.farewell().await;
+    }
+
+    async fn wait(&mut self, wake: Option<Instant>) -> Happened {
+        let queued = self.session.as_ref().map_or(0, |s| s.link.queued());
+        tokio::select! {
+            message = self.inbox.recv(), if queued < HIGH_WATER => Happened::Client(message),
+            event = drive(&mut self.session) => Happened::Server(event),
+            opened = connected(&mut self.connecting) => Happened::Connected(opened),
+            () = until(wake) => Happened::Deadline,
+            _ = self.shutdown.wait_for(|down| *down) => Happened::Shutdown,
+        }
+    }
+
+    /// Deals with what happened, and with what else is there already: fewer, larger writes.
+    fn take(&mut self, happened: Happened) {
+        match happened {
+            Happened::Client(Some(message)) => {
+                self.from_client(message);
+                for _ in 1..BATCH {
+                    let Ok(message) = self.inbox.try_recv() else { break };
+                    self.from_client(message);
+                }
+            }
+            Happened::Server(event) => self.from_server(event),
+            Happened::Connected(opened) => self.connected(opened),
+            Happened::Deadline => self.handle(Input::Tick),
+            Happened::Client(None) | Happened::Shutdown => {}
+        }
+    }
+
+    fn from_client(&mut self, message: ToAccount) {
+        match message {
+            ToAccount::Hello { client, jid, queue } => {
+                self.queues.insert(client, queue);
+                self.handle(Input::Hello(client, jid));
+            }
+            ToAccount::Stanza { client, stanza, fresh } => self.handle(Input::Stanza(client, stanza, fresh)),
+            ToAccount::Available { client, available } => self.handle(Input::Available(client, available)),
+            ToAccount::Gone { client } => {
+                self.queues.remove(&client);
+                self.handle(Input::Gone(client));
+            }
+            ToAccount::KeysChanged => self.handle(Input::KeysChanged),
+            ToAccount::Unenrolled => {
+                self.connecting = None;
+                self.disconnect();
+                self.handle(Input::Unenrolled);
+            }
+        }
+    }
+
+    fn connected(&mut self, opened: Result<AccountSession, ConnectError>) {
+        self.connecting = None;
+        match opened {
+            Ok(session) => {
+                info!(account = %self.jid.to_bare(), "account session is up");
+                self.session = Some(session);
+                self.handle(Input::SessionUp);
+            }
+            Err(error) => {
+                let account = self.jid.to_bare();
+                warn!(%account, %error, "no account session: joins pass through");
+                self.handle(Input::SessionFailed(error.needs_login()));
+            }
+        }
+    }
+
+    fn from_server(&mut self, event: Result<Event, LinkError>) {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            match event {
+                Ok(Event::Frame(Frame::Element(element))) => {
+                    let stanza = Stanza::new(element);
+                    if stanza.space() == Space::Streams {
+                        return self.session_ended(&format!("the server ended it: {}", stanza.content()));
+                    }
+                    let stanza = match &self.session {
+                        Some(session) => session.header.detach(stanza),
+                        None => return,
+                    };
+                    self.handle(Input::FromServer(stanza));
+                }
+                Ok(Event::Frame(Frame::Close) | Event::End) => return self.session_ended("the server closed it"),
+                Ok(Event::Frame(Frame::Header(_))) => return self.session_ended("an unexpected stream header"),
+                Err(error) => return self.session_ended(&error.to_string()),
+            }
+            next = self.session.as_mut().and_then(|s| s.link.buffered().transpose()).map(|f| f.map(Event::Frame));
+        }
+    }
+
+    fn session_ended(&mut self, why: &str) {
+        warn!(account = %self.jid.to_bare(), why, "account session is lost");
+        self.session = None;
+        self.handle(Input::SessionLost);
+    }
+
+    fn handle(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let mut outputs = Vec::new();
+            self.account.handle(now(), input, &mut outputs);
+            for output in outputs {
+                match output {
+                    Output::Up(stanza) => self.up(&stanza),
+                    Output::Client(client, item) => {
+                        let kept = self.queues.get(&client).is_none_or(|queue| queue.push(item));
+                        if !kept {
+                            // Its session sees the queue closed, and ends its stream.
+                            debug!(client = client.0, "a client is too slow, or gone: given up");
+                            self.queues.remove(&client);
+                            inputs.push(Input::Gone(client));
+                        }
+                    }
+                    Output::Connect => {
+                        self.session = None;
+                        self.connecting = Some(Box::pin(self.connector.clone().open(self.jid.clone())));
+                    }
+                    Output::Disconnect => self.disconnect(),
+                }
+            }
+        }
+    }
+
+    fn up(&mut self, stanza: &Stanza) {
+        if let Some(session) = &mut self.session {
+            session.link.queue(stanza.bytes());
+        }
+    }
+
+    /// Nothing needs the account session: it is closed beside, for that may take a moment.
+    fn disconnect(&mut self) {
+        if let Some(session) = self.session.take() {
+            debug!(account = %self.jid.to_bare(), "account session is closed: no rooms");
+            tokio::spawn(close(session.link));
+        }
+    }
+
+    async fn farewell(mut self) {
+        if let Some(session) = self.session.take() {
+            close(session.link).await;
+        }
+    }
+}
+
+async fn close(mut link: Link) {
+    link.queue(b"</stream:stream>");
+    let _ = tokio::time::timeout(FAREWELL, link.shutdown()).await;
+}
+
+async fn drive(session: &mut Option<AccountSession>) -> Result<Event, LinkError> {
+    match session {
+        Some(session) => session.link.drive(true).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn connected(connecting: &mut Option<Connecting>) -> Result<AccountSession, ConnectError> {
+    match connecting {
+        Some(connecting) => connecting.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,125 @@
+//! Opening the account session: dial, log in with what is kept, bind the stable resource. It never sends broadcast
+//! presence (DESIGN §6), so nothing but what is asked for comes to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jid::{BareJid, FullJid};
+use tokio::sync::Semaphore;
+use tracing::debug;
+
+use crate::account::domain::Domain;
+use crate::net::dial::DialError;
+use crate::net::link::Link;
+use crate::net::login::{self, LoginError};
+use crate::store::{Enrolment, Store, StoreError};
+use crate::stream::sasl::Secret;
+use crate::xmpp::header::Header;
+
+/// Why the account session could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The server cannot be reached.
+    #[error("{0}")]
+    Dial(#[from] DialError),
+    /// The server lets the account in no more, or not now.
+    #[error("{0}")]
+    Login(#[from] LoginError),
+    /// The store could not be read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// There are no keys.
+    #[error("{0} is not enrolled: a client has to log in with PLAIN, or `minimix-proxy account add {0}` be run")]
+    NotEnrolled(BareJid),
+    /// The server bound something else than asked.
+    #[error("the server bound {bound} where {asked} was asked for: the account's rooms are left to its clients")]
+    OtherJid {
+        /// What is bound.
+        bound: FullJid,
+        /// What was asked for.
+        asked: FullJid,
+    },
+    /// This process is ending.
+    #[error("shutting down")]
+    Ending,
+}
+
+impl ConnectError {
+    /// Whether trying again is of no use until a client logs in.
+    pub fn needs_login(&self) -> bool {
+        match self {
+            ConnectError::Login(error) => error.keys_are_dead() || error.is_refusal(),
+            ConnectError::NotEnrolled(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// An account session that is up.
+#[derive(Debug)]
+pub struct AccountSession {
+    /// Its stream.
+    pub link: Link,
+    /// The server's header: its prefixes go along with stanzas that move to clients.
+    pub header: Header,
+}
+
+/// Opens account sessions.
+#[derive(Clone)]
+pub struct Connector {
+    /// The account's domain.
+    pub domain: Arc<Domain>,
+    /// Where the keys are.
+    pub store: Arc<dyn Store>,
+    /// How many may be opened at the same time: a restart must not be a flood.
+    pub pace: Arc<Semaphore>,
+    /// For login and binding.
+    pub timeout: Duration,
+}
+
+impl Connector {
+    /// Opens the session whose full JID is `session`.
+    pub async fn open(self, session: FullJid) -> Result<AccountSession, ConnectError> {
+        let _turn = self.pace.acquire().await.map_err(|_| ConnectError::Ending)?;
+        let account = session.to_bare();
+        let store = self.store.clone();
+        let name = account.clone();
+        let enrolment = tokio::task::spawn_blocking(move || store.enrolment(&name))
+            .await
+            .map_err(|_| ConnectError::Ending)??
+            .ok_or_else(|| ConnectError::NotEnrolled(account.clone()))?;
+        if enrolment.upstream != self.domain.upstream_id {
+            debug!(%account, "enrolled at another upstream ({})", enrolment.upstream);
+            return Err(ConnectError::NotEnrolled(account));
+        }
+        let work = log_in(&self.domain, &account, enrolment.secret.clone(), Some(&enrolment));
+        let opened = login::within(self.timeout, async { Ok(work.await) }).await??;
+        let (bound, opened) = opened;
+        match bound {
+            Some(bound) if bound == session => Ok(opened),
+            Some(bound) => Err(ConnectError::OtherJid { bound, asked: session }),
+            None => Err(ConnectError::NotEnrolled(account)),
+        }
+    }
+}
+
+/// Logs in to the account with `secret`; with an enrolment, its resource is bound too.
+pub(super) async fn log_in(
+    domain: &Domain,
+    account: &BareJid,
+    secret: Secret,
+    enrolment: Option<&Enrolment>,
+) -> Result<(Option<FullJid>, AccountSession), ConnectError> {
+    let username = account.node().map(|n| n.as_str().to_owned()).unwrap_or_default();
+    let mut dialled = domain.upstream.dial(&domain.name).await?;
+    let header = Header::client(&domain.name, None);
+    let opened = login::open(&mut dialled.link, header.as_bytes()).await?;
+    let policy = domain.policy(dialled.encrypted || dialled.peer.ip().is_loopback());
+    login::login(&mut dialled.link, &opened.features, &username, secret, &dialled.binding, &policy).await?;
+    let opened = login::open(&mut dialled.link, header.as_bytes()).await?;
+    let mut session = AccountSession { link: dialled.link, header: opened.header };
+    let Some(enrolment) = enrolment else { return Ok((None, session)) };
+    let bound = login::bind(&mut session.link, &opened.features, Some(&enrolment.resource)).await?;
+    session.link.set_limits(domain.limits.after_login());
+    Ok((Some(bound), session))
+}

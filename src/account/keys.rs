@@ -1,0 +1,102 @@
+//! Enrolment (DESIGN §5): after a login with the password, what the account session needs to log in by itself is
+//! kept. SCRAM's SaltedPassword if a second login with it succeeds; else, where that is allowed, the password.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use jid::BareJid;
+use secrecy::SecretString;
+use tracing::{info, warn};
+
+use crate::account::connect::{ConnectError, log_in};
+use crate::account::domain::Domain;
+use crate::net::login::{self, LoginError};
+use crate::store::{Enrolment, Store, StoreError};
+use crate::stream::sasl::{SaltedPassword, SaslError, Secret};
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// The kept keys are still right.
+    Unchanged,
+    /// New keys are kept.
+    Keys,
+    /// The password is kept.
+    Password,
+    /// Nothing: the account's rooms stay with its clients.
+    Nothing,
+}
+
+/// Keeps what a login has shown to work. `learned`: the SaltedPassword of that login, if it was SCRAM.
+pub async fn keep(
+    store: &Arc<dyn Store>,
+    domain: &Domain,
+    account: &BareJid,
+    password: &SecretString,
+    learned: Option<SaltedPassword>,
+    timeout: Duration,
+) -> Result<Kept, StoreError> {
+    let known = read(store, account).await?.filter(|known| known.upstream == domain.upstream_id);
+    if let Some(known) = &known {
+        let same = match (&known.secret, &learned) {
+            (Secret::Salted(kept), Some(learned)) => kept == learned,
+            (kept, _) => *kept == Secret::Password(password.clone()),
+        };
+        if same {
+            return Ok(Kept::Unchanged);
+        }
+    }
+    let (secret, kept) = match prove(domain, account, learned, timeout).await {
+        Proof::Works(salted) => (Secret::Salted(salted), Kept::Keys),
+        Proof::Useless if domain.keep_password => (Secret::Password(password.clone()), Kept::Password),
+        Proof::Useless => {
+            info!(%account, "not enrolled: this server takes only the password, and keep_password is false");
+            return Ok(Kept::Nothing);
+        }
+        Proof::Unknown(error) => {
+            warn!(%account, %error, "not enrolled: the second login that proves the keys did not come about");
+            return Ok(Kept::Nothing);
+        }
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (store, name, upstream) = (store.clone(), account.clone(), domain.upstream_id.clone());
+    blocking(move || store.put_enrolment(&name, &upstream, &secret, now)).await?;
+    info!(%account, ?kept, "enrolled");
+    Ok(kept)
+}
+
+/// What is kept of an account.
+pub async fn read(store: &Arc<dyn Store>, account: &BareJid) -> Result<Option<Enrolment>, StoreError> {
+    let (store, account) = (store.clone(), account.clone());
+    blocking(move || store.enrolment(&account)).await
+}
+
+/// The store may wait for the disk: not on a thread that carries streams.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(StoreError::Ending))
+}
+
+enum Proof {
+    Works(SaltedPassword),
+    /// The keys do for one login only, or there are none.
+    Useless,
+    Unknown(ConnectError),
+}
+
+/// Logs in a second time, with the keys alone.
+async fn prove(domain: &Domain, account: &BareJid, learned: Option<SaltedPassword>, timeout: Duration) -> Proof {
+    let Some(learned) = learned else { return Proof::Useless };
+    let attempt = log_in(domain, account, Secret::Salted(learned.clone()), None);
+    match login::within(timeout, async { Ok(attempt.await) }).await.map_err(ConnectError::from).and_then(|r| r) {
+        Ok((_, mut session)) => {
+            session.link.queue(b"</stream:stream>");
+            let _ = tokio::time::timeout(timeout, session.link.shutdown()).await;
+            Proof::Works(learned)
+        }
+        // A server that keeps passwords in the clear makes a new salt for every login.
+        Err(ConnectError::Login(LoginError::Sasl(SaslError::SaltChanged))) => Proof::Useless,
+        Err(error) => Proof::Unknown(error),
+    }
+}

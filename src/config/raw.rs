@@ -1,0 +1,99 @@
+//! The configuration as it is written: every key optional, none unknown. [`super::validate`] makes sense of it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::units::{Size, Time};
+use super::{Auth, ListenTls, LogFormat, Show, UpstreamTls};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) data: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) listen: Vec<RawListen>,
+    #[serde(default)]
+    pub(super) domain: Vec<RawDomain>,
+    #[serde(default)]
+    pub(super) limits: RawLimits,
+    #[serde(default)]
+    pub(super) rooms: RawRooms,
+    #[serde(default)]
+    pub(super) log: RawLog,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListen {
+    pub(super) address: String,
+    pub(super) tls: Option<ListenTls>,
+    pub(super) auth: Option<Auth>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDomain {
+    pub(super) name: String,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) upstream: RawUpstream,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    pub(super) address: Option<String>,
+    pub(super) tls: Option<UpstreamTls>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) insecure: Option<bool>,
+    pub(super) allow_plain: Option<bool>,
+    pub(super) keep_password: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub(super) stanza_before_login: Option<Size>,
+    pub(super) stanza: Option<Size>,
+    pub(super) depth: Option<usize>,
+    pub(super) attributes: Option<usize>,
+    pub(super) handshake_timeout: Option<Time>,
+    pub(super) negotiation_timeout: Option<Time>,
+    pub(super) dial_timeout: Option<Time>,
+    pub(super) idle_timeout: Option<Time>,
+    pub(super) client_queue_frames: Option<usize>,
+    pub(super) client_queue_bytes: Option<Size>,
+    pub(super) drain_timeout: Option<Time>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRooms {
+    pub(super) join_timeout: Option<Time>,
+    pub(super) leave_grace: Option<Time>,
+    pub(super) offline_ttl: Option<Time>,
+    pub(super) detached_presence: Option<Show>,
+    pub(super) history: Option<usize>,
+    pub(super) connect_timeout: Option<Time>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) format: Option<LogFormat>,
+    pub(super) level: Option<String>,
+}
+
+impl Raw {
+    /// Makes relative paths relative to the directory of the file they stand in.
+    pub(super) fn rebase(&mut self, directory: &Path) {
+        let domains = self.domain.iter_mut();
+        let paths = domains.flat_map(|d| [&mut d.certificate, &mut d.key, &mut d.upstream.ca]);
+        for path in paths.chain([&mut self.data, &mut self.key_file]).flatten() {
+            *path = directory.join(&*path);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Leaving (XEP-0045 §7.14). A client that leaves or is cut off is detached; the account stays, until DESIGN's rule
+//! says that the person meant to leave.
+
+use std::sync::Arc;
+
+use crate::muc::room::{Phase, Room};
+use crate::muc::{ClientId, Now, Out};
+use crate::xml::writer::escape;
+use crate::xmpp::stanza::Stanza;
+
+impl Room {
+    /// An attached client sends unavailable to the room: it is shown its own leave at once.
+    pub(super) fn client_leaves(&mut self, now: Now, client: ClientId, stanza: &Stanza, out: &mut Vec<Out>) {
+        if let Some(own) = &self.own {
+            let gone = own.unavailable(&self.session, stanza.id().as_deref(), &[]);
+            out.push(Out::One(client, Arc::new(gone)));
+        }
+        self.detach(now, client, out);
+        if !self.attached.is_empty() {
+            return;
+        }
+        if self.unconfigured && self.creator == Some(client) {
+            // It created the room and does not want it; nobody else is there to configure it.
+            return self.start_leave(now, out);
+        }
+        // Clients send this to every room when they quit, so it is not an account leave yet.
+        self.leave_at = Some((now.at + self.settings.leave_grace, client));
+    }
+
+    /// The client sent broadcast unavailable: it leaves all its rooms, which is never an account leave.
+    pub fn client_unavailable(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
+        self.client_offline(client);
+        if !self.is_attached(client) {
+            self.waiting.retain(|w| w.client != client);
+            return;
+        }
+        if let Some(own) = &self.own {
+            out.push(Out::One(client, Arc::new(own.unavailable(&self.session, None, &[]))));
+        }
+        self.detach(now, client, out);
+        self.leave_if_unconfigured(now, client, out);
+    }
+
+    /// The client's stream ended.
+    pub fn client_gone(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
+        self.client_offline(client);
+        self.waiting.retain(|w| w.client != client);
+        self.authors.retain(|(_, author)| *author != client);
+        if self.is_attached(client) {
+            self.detach(now, client, out);
+            self.leave_if_unconfigured(now, client, out);
+        }
+        if self.phase == Phase::Out && self.waiting.is_empty() {
+            out.push(Out::Ended);
+        }
+    }
+
+    /// What the client did before was a quit: no account leave follows from it.
+    fn client_offline(&mut self, client: ClientId) {
+        self.leave_at.take_if(|(_, leaver)| *leaver == client);
+    }
+
+    fn leave_if_unconfigured(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
+        if self.unconfigured && self.creator == Some(client) {
+            self.creator = None;
+            if self.attached.is_empty() {
+                self.start_leave(now, out);
+            }
+        }
+    }
+
+    fn detach(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
+        self.attached.retain(|a| a.client != client);
+        self.audience = self.attached.iter().map(|a| a.client).collect();
+        out.push(Out::Detached(client));
+        if self.attached.is_empty() {
+            self.empty_since = Some(now.at);
+        }
+        self.presence_gone(now);
+    }
+
+    /// All are out: the room, or its service, said so.
+    pub(super) fn detach_all(&mut self, out: &mut Vec<Out>) {
+        out.extend(self.attached.drain(..).map(|a| Out::Detached(a.client)));
+        self.audience = Arc::new([]);
+    }
+
+    /// The account leaves.
+    pub(super) fn start_leave(&mut self, now: Now, out: &mut Vec<Out>) {
+        let id = self.next_id();
+        let to = self.own_jid();
+        out.push(Out::Up(Stanza::own(format!("<presence to='{}' id='{id}' type='unavailable'/>", escape(&to)))));
+        self.leave_at = None;
+        self.empty_since = None;
+        self.phase = Phase::Leaving { deadline: now.at + self.settings.join_timeout };
+    }
+
+    pub(super) fn tick_leave(&mut self, now: Now, out: &mut Vec<Out>) {
+        if self.phase != Phase::Joined || !self.attached.is_empty() {
+            return;
+        }
+        let asked = self.leave_at.is_some_and(|(at, _)| now.at >= at);
+        let forgotten = self.empty_since.is_some_and(|since| now.at >= since + self.settings.offline_ttl);
+        if asked || forgotten {
+            self.start_leave(now, out);
+        }
+    }
+}

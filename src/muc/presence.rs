@@ -1,0 +1,190 @@
+//! The clients' presences in a room, and the one that the account shows there: the best, whole, never a merge (a
+//! merged caps hash is invalid, XEP-0115 §5.4).
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::muc::join::{Join, payload};
+use crate::muc::room::Room;
+use crate::muc::{ClientId, Now, Out, nick};
+use crate::xml::writer::escape;
+use crate::xmpp::ns;
+use crate::xmpp::shared::Shared;
+use crate::xmpp::stanza::Stanza;
+
+/// One attached client and its presence in the room.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) client: ClientId,
+    rank: u8,
+    priority: i8,
+    presence: Stanza,
+}
+
+impl Attached {
+    pub(super) fn new(client: ClientId, presence: &Stanza) -> Self {
+        let mut attached = Attached { client, rank: 0, priority: 0, presence: presence.clone() };
+        attached.update(presence);
+        attached
+    }
+
+    fn update(&mut self, presence: &Stanza) {
+        let tree = presence.tree().ok();
+        let text = |name| tree.as_ref().and_then(|t| t.root().child_text(name, ns::CLIENT));
+        self.rank = match text("show").as_deref().map(str::trim) {
+            Some("chat") => 0,
+            Some("away") => 2,
+            Some("xa") => 3,
+            Some("dnd") => 4,
+            _ => 1,
+        };
+        self.priority = text("priority").and_then(|p| p.trim().parse().ok()).unwrap_or(0);
+        self.presence = presence.clone();
+    }
+}
+
+/// What the room is shown of the account.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    content: Option<String>,
+    reconsider_at: Option<Instant>,
+}
+
+impl Shown {
+    /// The account joined with this presence.
+    pub(super) fn joined_with(&mut self, presence: &Stanza) {
+        self.content = Some(presence.content().to_owned());
+    }
+
+    /// The presence of a client that was cut off stays until then: it may be back.
+    fn reconsider(&mut self, at: Instant) {
+        self.reconsider_at.get_or_insert(at);
+    }
+
+    pub(super) fn reconsider_at_once(&mut self, now: Instant) {
+        self.reconsider_at = Some(now);
+    }
+
+    pub(super) fn reconsider_at(&self) -> Option<Instant> {
+        self.reconsider_at
+    }
+}
+
+impl Room {
+    fn best(&self) -> Option<&Attached> {
+        let ranked = self.attached.iter().enumerate();
+        ranked.min_by_key(|(at, a)| (a.rank, Reverse(a.priority), Reverse(*at))).map(|(_, best)| best)
+    }
+
+    /// The client whose presence the room is shown.
+    pub fn shown_client(&self) -> Option<ClientId> {
+        self.best().map(|best| best.client)
+    }
+
+    /// Presence of an attached client to the room: an update, a nick change, a leave, or a join again.
+    pub(super) fn client_presence(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
+        match stanza.type_().as_deref() {
+            Some("unavailable") => return self.client_leaves(now, client, &stanza, out),
+            // Servers kick for an error in a room, and this one would be the account's.
+            Some("error") => return,
+            Some("probe") => return self.answer_probe(client, &stanza, out),
+            Some(_) => return out.push(Out::Relay(client, stanza)),
+            None => {}
+        }
+        let asked = stanza.to().and_then(|to| to.split_once('/').map(|(_, nick)| nick.to_owned()));
+        let other_nick = asked.as_deref().is_some_and(|asked| !nick::same(asked, &self.nick));
+        if let Some(attached) = self.attached.iter().position(|a| a.client == client) {
+            // The latest goes last: among equals it is the best.
+            let mut attached = self.attached.remove(attached);
+            attached.update(&payload(&stanza));
+            self.attached.push(attached);
+        }
+        if other_nick {
+            // The nick is the account's: asked for upstream, errors come back to the asker alone.
+            self.remember_author(&stanza, client);
+            out.push(Out::Up(payload(&stanza)));
+            self.shown.joined_with(&payload(&stanza));
+        }
+        if let Some(join) = Join::read(&stanza) {
+            // It has lost its view of the room. Upstream a join again would be shown to everybody (Prosody).
+            self.replay(now, client, &join, false, out);
+        } else if !other_nick {
+            self.present_best(now, Some((client, &stanza)), out);
+        }
+    }
+
+    /// Sends the best presence up if it is not what the room is shown already. An update is reflected to its sender
+    /// also when nothing goes up.
+    pub(super) fn present_best(&mut self, now: Now, update: Option<(ClientId, &Stanza)>, out: &mut Vec<Out>) {
+        self.shown.reconsider_at = None;
+        let Some(best) = self.best() else {
+            self.shown.reconsider(now.at + self.settings.leave_grace);
+            return;
+        };
+        if self.shown.content.as_deref() != Some(best.presence.content()) {
+            let by_update = update.is_some_and(|(client, _)| client == best.client);
+            let presence = best.presence.clone();
+            self.shown.content = Some(presence.content().to_owned());
+            let id = match (by_update, update.and_then(|(_, stanza)| stanza.id())) {
+                (true, Some(id)) => id.into_owned(),
+                _ => self.next_id(),
+            };
+            let up = presence.edit().set("to", self.own_jid()).set("id", id).remove("from").finish();
+            if let (true, Some((client, stanza))) = (by_update, update) {
+                self.remember_author(stanza, client);
+            }
+            out.push(Out::Up(up));
+            if by_update {
+                return;
+            }
+        }
+        if let (Some((client, stanza)), Some(own)) = (update, &self.own) {
+            let reflection = own.reflected(&self.session, stanza.id().as_deref());
+            out.push(Out::One(client, Arc::new(reflection)));
+        }
+    }
+
+    /// The presence of a client that left or was cut off is shown for a while, for it may be back.
+    pub(super) fn presence_gone(&mut self, now: Now) {
+        self.shown.reconsider(now.at + self.settings.leave_grace);
+    }
+
+    pub(super) fn tick_presence(&mut self, now: Now, out: &mut Vec<Out>) {
+        if self.shown.reconsider_at.is_none_or(|at| now.at < at) {
+            return;
+        }
+        self.shown.reconsider_at = None;
+        if !self.is_joined() {
+            return;
+        }
+        if !self.attached.is_empty() {
+            return self.present_best(now, None, out);
+        }
+        let content = self.settings.detached_presence.map(|show| format!("<show>{show}</show>")).unwrap_or_default();
+        if self.shown.content.as_deref() != Some(&content) {
+            let id = self.next_id();
+            let to = self.own_jid();
+            out.push(Out::Up(Stanza::own(format!("<presence to='{}' id='{id}'>{content}</presence>", escape(&to)))));
+            self.shown.content = Some(content);
+        }
+    }
+
+    /// A probe of an occupant is answered from what is known.
+    fn answer_probe(&mut self, client: ClientId, stanza: &Stanza, out: &mut Vec<Out>) {
+        let Some(asked) = stanza.to().and_then(|to| to.split_once('/').map(|(_, nick)| nick.to_owned())) else {
+            return;
+        };
+        if nick::same(&asked, &self.nick) {
+            if let Some(own) = &self.own {
+                out.push(Out::One(client, Arc::new(own.reflected(&self.session, stanza.id().as_deref()))));
+            }
+        } else if let Some(presence) = self.occupants.get(&asked) {
+            out.push(Out::One(client, presence.clone()));
+        } else {
+            let text =
+                format!("<presence from='{}' to='' type='unavailable'/>", escape(&format!("{}/{asked}", self.jid)));
+            out.push(Out::One(client, Arc::new(Shared::new(&Stanza::own(text), None))));
+        }
+    }
+}

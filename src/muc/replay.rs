@@ -1,0 +1,82 @@
+//! Attaching: a client that joins a room the account is in is shown what a join would show now (XEP-0045 §7.2):
+//! the room's own presence, the occupants, itself with 110 last, history as it asked, the subject; then live traffic.
+
+use std::sync::Arc;
+
+use crate::muc::join::{Join, payload};
+use crate::muc::presence::Attached;
+use crate::muc::room::{Phase, Room};
+use crate::muc::self_presence::Extra;
+use crate::muc::{ClientId, Now, Out, nick};
+use crate::xmpp::shared::Shared;
+
+impl Room {
+    /// The entry is over: who waited is served, in the order of asking, then what they sent meanwhile is taken up.
+    pub(super) fn joined(&mut self, now: Now, out: &mut Vec<Out>) {
+        let keep = matches!(self.phase, Phase::Entering { keep: true, .. });
+        self.phase = Phase::Joined;
+        if self.waiting.is_empty() {
+            if !keep {
+                // Nobody is left who wanted it.
+                return self.start_leave(now, out);
+            }
+            self.empty_since = self.empty_since.or(Some(now.at));
+            self.shown.reconsider_at_once(now.at);
+            return;
+        }
+        let waiters: Vec<_> = self.waiting.drain(..).collect();
+        let mut held = Vec::new();
+        for waiter in waiters {
+            // The first one's presence is what the account joined with.
+            if self.attached.is_empty() {
+                self.shown.joined_with(&payload(&waiter.join.stanza));
+            }
+            held.push((waiter.client, waiter.held));
+            self.attach(now, waiter.client, waiter.join, out);
+        }
+        for (client, stanzas) in held {
+            for stanza in stanzas {
+                self.from_client(now, client, stanza, out);
+            }
+        }
+    }
+
+    /// Attaches a client to the room the account is in.
+    pub(super) fn attach(&mut self, now: Now, client: ClientId, join: Join, out: &mut Vec<Out>) {
+        self.leave_at = None;
+        self.empty_since = None;
+        let created = self.unconfigured && self.creator.is_none();
+        if created {
+            self.creator = Some(client);
+        }
+        self.replay(now, client, &join, created, out);
+        self.attached.push(Attached::new(client, &payload(&join.stanza)));
+        self.audience = self.attached.iter().map(|a| a.client).collect();
+        self.present_best(now, None, out);
+    }
+
+    /// What the client is shown, all at once.
+    pub(super) fn replay(&mut self, now: Now, client: ClientId, join: &Join, created: bool, out: &mut Vec<Out>) {
+        let Some(own) = &self.own else { return };
+        let extra = Extra { id: join.id.as_deref(), created, nick_assigned: !nick::same(&join.nick, &self.nick) };
+        let mut shown: Vec<Arc<Shared>> = Vec::with_capacity(self.occupants.len() + 3);
+        shown.extend(self.room_presence.clone());
+        shown.extend(self.occupants.presences().cloned());
+        shown.push(Arc::new(own.at_join(&self.session, extra)));
+        shown.extend(self.history.select(&join.history, now.wall));
+        shown.push(self.subject.show(&self.jid));
+        out.push(Out::Many(client, shown));
+    }
+
+    /// To every attached client.
+    pub(super) fn show_all(&self, frame: Shared, out: &mut Vec<Out>) {
+        self.show_shared(Arc::new(frame), out);
+    }
+
+    /// To every attached client.
+    pub(super) fn show_shared(&self, frame: Arc<Shared>, out: &mut Vec<Out>) {
+        if !self.audience.is_empty() {
+            out.push(Out::All(self.audience.clone(), frame));
+        }
+    }
+}

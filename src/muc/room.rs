@@ -1,0 +1,509 @@
+//! One room as one account is in it (XEP-0045): the phases of its membership, and the ordered dispatch of all that
+//! comes from the room and from the clients. Each feature's doing is in its own file.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::muc::codes::{self, Departure, MucUser};
+use crate::muc::history::History;
+use crate::muc::join::{Join, Waiter, rejoin};
+use crate::muc::occupant::Occupants;
+use crate::muc::presence::{Attached, Shown};
+use crate::muc::self_presence::{SelfPresence, with_own_jid};
+use crate::muc::subject::Subject;
+use crate::muc::{Audience, ClientId, Now, Out, Settings};
+use crate::xml::writer::escape;
+use crate::xmpp::conditions::{StanzaCondition, error_reply};
+use crate::xmpp::shared::Shared;
+use crate::xmpp::stanza::{Kind, Stanza};
+
+/// What a client may send to a room whose join is not answered yet, in stanzas.
+const MOST_HELD: usize = 256;
+/// How long a room may take from our own presence to its subject, which ends the entry (XEP-0045 §7.2.15).
+const ENTRY_TIME: Duration = Duration::from_secs(5);
+/// The first wait before the account goes back to a room that removed it for a technical reason.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// The longest.
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// Where the account's membership stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not in the room; nothing asked.
+    Out,
+    /// The account's join is under way. `keep`: the account was in the room before and stays, wanted or not.
+    Joining { deadline: Instant, id: String, keep: bool, asker: Option<ClientId> },
+    /// Our own presence came; history and subject are coming.
+    Entering { deadline: Instant, keep: bool },
+    /// In the room.
+    Joined,
+    /// The account's leave is under way.
+    Leaving { deadline: Instant },
+    /// Lost the room without anybody's will; goes back at that time, or when the account session is up again.
+    Lost { retry_at: Option<Instant> },
+}
+
+/// One room of one account.
+#[derive(Debug)]
+pub struct Room {
+    /// The room's bare JID, normalised.
+    pub(super) jid: String,
+    /// The account session's full JID.
+    pub(super) session: String,
+    pub(super) settings: Arc<Settings>,
+    pub(super) nick: String,
+    pub(super) phase: Phase,
+    pub(super) waiting: VecDeque<Waiter>,
+    pub(super) attached: Vec<Attached>,
+    pub(super) audience: Audience,
+    pub(super) occupants: Occupants,
+    /// Presence of the room itself (ejabberd sends one before the first occupant's).
+    pub(super) room_presence: Option<Arc<Shared>>,
+    pub(super) own: Option<SelfPresence>,
+    pub(super) subject: Subject,
+    pub(super) history: History,
+    /// Who sent what, by id: errors go to the author alone.
+    pub(super) authors: VecDeque<(String, ClientId)>,
+    /// The room was created by our join and is not configured yet (201).
+    pub(super) unconfigured: bool,
+    /// The client that was told so.
+    pub(super) creator: Option<ClientId>,
+    pub(super) shown: Shown,
+    /// The account leaves then, if that client is still online.
+    pub(super) leave_at: Option<(Instant, ClientId)>,
+    /// Nobody is attached since then.
+    pub(super) empty_since: Option<Instant>,
+    /// The wait before the next attempt to go back.
+    retry_wait: Duration,
+    id_prefix: String,
+    ids_made: u64,
+}
+
+impl Room {
+    /// A room nobody has joined yet. `session` is the account session's full JID; `id_prefix` makes the ids of what
+    /// this room sends by itself unguessable.
+    pub fn new(jid: &str, session: &str, id_prefix: String, settings: Arc<Settings>) -> Self {
+        Room {
+            jid: jid.to_owned(),
+            session: session.to_owned(),
+            nick: String::new(),
+            phase: Phase::Out,
+            waiting: VecDeque::new(),
+            attached: Vec::new(),
+            audience: Arc::new([]),
+            occupants: Occupants::default(),
+            room_presence: None,
+            own: None,
+            subject: Subject::default(),
+            history: History::new(settings.history),
+            authors: VecDeque::new(),
+            unconfigured: false,
+            creator: None,
+            shown: Shown::default(),
+            leave_at: None,
+            empty_since: None,
+            retry_wait: FIRST_RETRY,
+            id_prefix,
+            ids_made: 0,
+            settings,
+        }
+    }
+
+    /// The room's JID.
+    pub fn jid(&self) -> &str {
+        &self.jid
+    }
+
+    /// The account's nick in the room.
+    pub fn nick(&self) -> &str {
+        &self.nick
+    }
+
+    /// Whether the account is in the room, as far as the room said.
+    pub fn is_joined(&self) -> bool {
+        matches!(self.phase, Phase::Joined | Phase::Entering { .. })
+    }
+
+    /// The attached clients.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Whether that client is attached.
+    pub fn is_attached(&self, client: ClientId) -> bool {
+        self.attached.iter().any(|a| a.client == client)
+    }
+
+    /// Whether the room has business with that client: it is attached, or waits for the answer to its join.
+    pub fn knows(&self, client: ClientId) -> bool {
+        self.is_attached(client) || self.waiting.iter().any(|w| w.client == client)
+    }
+
+    /// How many others are in the room.
+    pub fn occupants(&self) -> usize {
+        self.occupants.len()
+    }
+
+    pub(super) fn next_id(&mut self) -> String {
+        self.ids_made += 1;
+        format!("{}-{}", self.id_prefix, self.ids_made)
+    }
+
+    pub(super) fn own_jid(&self) -> String {
+        format!("{}/{}", self.jid, self.nick)
+    }
+
+    // ---- from the clients
+
+    /// A client's stanza to this room or to an occupant of it.
+    pub fn from_client(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
+        if self.is_attached(client) {
+            return self.from_attached(now, client, stanza, out);
+        }
+        if let Some(waiter) = self.waiting.iter_mut().find(|w| w.client == client) {
+            if waiter.held.len() < MOST_HELD {
+                waiter.held.push(stanza);
+            } else if let Some(reply) = error_reply(&stanza, "", StanzaCondition::ResourceConstraint, "") {
+                out.push(Out::One(client, Arc::new(Shared::new(&Stanza::own(reply), None))));
+            }
+            return;
+        }
+        self.from_unattached(now, client, stanza, out);
+    }
+
+    pub(super) fn from_unattached(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
+        if let Some(join) = Join::read(&stanza) {
+            return self.join(now, client, join, out);
+        }
+        if stanza.is_presence() && stanza.is_type("unavailable") && self.phase != Phase::Out {
+            // Not attached, so there is nothing to leave and nothing to answer.
+            return;
+        }
+        if stanza.is_presence() && stanza.type_().is_none() && self.is_joined() {
+            // ejabberd would let a second session of the account in by this.
+            let text = "join this room first";
+            if let Some(reply) = error_reply(&stanza, "", StanzaCondition::ItemNotFound, text) {
+                out.push(Out::One(client, Arc::new(Shared::new(&Stanza::own(reply), None))));
+            }
+            return;
+        }
+        out.push(Out::Relay(client, stanza));
+    }
+
+    fn from_attached(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
+        match stanza.kind() {
+            Kind::Presence => self.client_presence(now, client, stanza, out),
+            Kind::Message => self.client_message(client, stanza, out),
+            _ => self.client_iq(client, stanza, out),
+        }
+    }
+
+    fn join(&mut self, now: Now, client: ClientId, join: Join, out: &mut Vec<Out>) {
+        if self.phase == Phase::Joined {
+            return self.attach(now, client, join, out);
+        }
+        self.waiting.push_back(Waiter { client, join, held: Vec::new() });
+        if matches!(self.phase, Phase::Out | Phase::Lost { .. }) {
+            self.start_join(now, out);
+        }
+    }
+
+    /// Sends the first waiter's join up as the account's.
+    fn start_join(&mut self, now: Now, out: &mut Vec<Out>) {
+        let keep = matches!(self.phase, Phase::Lost { .. });
+        let deadline = now.at + self.settings.join_timeout;
+        self.forget();
+        let Some(waiter) = self.waiting.front() else { return };
+        let id = waiter.join.id.clone().unwrap_or_default();
+        self.nick = waiter.join.nick.clone();
+        out.push(Out::Up(waiter.join.upstream(&self.jid, &self.nick, self.settings.history)));
+        self.phase = Phase::Joining { deadline, id, keep, asker: Some(waiter.client) };
+    }
+
+    /// Goes back to the room with nobody asking.
+    fn start_rejoin(&mut self, now: Now, out: &mut Vec<Out>) {
+        let id = self.next_id();
+        self.forget();
+        out.push(Out::Up(rejoin(&self.jid, &self.nick, &id, self.settings.history)));
+        self.phase = Phase::Joining { deadline: now.at + self.settings.join_timeout, id, keep: true, asker: None };
+    }
+
+    /// What is known of the room holds no longer.
+    pub(super) fn forget(&mut self) {
+        self.occupants.clear();
+        self.room_presence = None;
+        self.own = None;
+        self.subject = Subject::default();
+        self.history.clear();
+        self.authors.clear();
+        self.unconfigured = false;
+        self.creator = None;
+        self.shown = Shown::default();
+        self.leave_at = None;
+    }
+
+    // ---- from the room
+
+    /// A stanza from the room or from an occupant of it, received by the account session.
+    pub fn from_room(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Out>) {
+        let from = stanza.from().map(|f| f.into_owned()).unwrap_or_default();
+        let nick = from.split_once('/').map(|(_, nick)| nick.to_owned());
+        match stanza.kind() {
+            Kind::Presence => self.room_presence(now, nick, stanza, out),
+            Kind::Message => self.room_message(now, nick, stanza, out),
+            _ => {}
+        }
+    }
+
+    fn room_presence(&mut self, now: Now, nick: Option<String>, stanza: Stanza, out: &mut Vec<Out>) {
+        match stanza.type_().as_deref() {
+            None => match nick {
+                Some(nick) => self.occupant_available(now, &nick, stanza, out),
+                None => self.room_itself(stanza, out),
+            },
+            Some("unavailable") => match nick {
+                Some(nick) => self.occupant_unavailable(now, &nick, stanza, out),
+                // ejabberd says farewell with this at a leave.
+                None => self.show_all(Shared::new(&stanza, None), out),
+            },
+            Some("error") => self.presence_error(now, stanza, out),
+            Some(_) => self.show_all(Shared::new(&stanza, None), out),
+        }
+    }
+
+    fn room_itself(&mut self, stanza: Stanza, out: &mut Vec<Out>) {
+        let shared = Arc::new(Shared::new(&stanza.edit().finish(), None));
+        self.room_presence = Some(shared.clone());
+        self.show_shared(shared, out);
+    }
+
+    fn occupant_available(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
+        // Kept for as long as the occupant stays: a copy, so that it does not pin the read buffer.
+        let stanza = stanza.edit().finish();
+        let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
+        match self.phase.clone() {
+            Phase::Joining { keep, asker, .. } if user.has(codes::SELF) => {
+                self.entered(now, nick, stanza, &user, keep, asker, out);
+            }
+            Phase::Entering { .. } | Phase::Joined if nick == self.nick => {
+                let shared = with_own_jid(&stanza, &self.session);
+                if let Some(own) = &mut self.own {
+                    own.update(stanza);
+                }
+                self.show_all(shared, out);
+            }
+            _ => {
+                let shared = Arc::new(Shared::new(&stanza, None));
+                self.occupants.available(nick, shared.clone());
+                self.show_shared(shared, out);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments)]
+    fn entered(
+        &mut self,
+        now: Now,
+        nick: &str,
+        stanza: Stanza,
+        user: &MucUser,
+        keep: bool,
+        asker: Option<ClientId>,
+        out: &mut Vec<Out>,
+    ) {
+        self.nick = nick.to_owned();
+        self.retry_wait = FIRST_RETRY;
+        self.own = Some(SelfPresence::joined(stanza, user));
+        self.unconfigured = user.has(codes::CREATED);
+        self.phase = Phase::Entering { deadline: now.at + ENTRY_TIME, keep };
+        if self.unconfigured && asker.is_none() {
+            // Nobody is there to configure it: XEP-0045 §10.1.2, else Prosody keeps everybody out.
+            self.accept_defaults(out);
+        }
+    }
+
+    fn accept_defaults(&mut self, out: &mut Vec<Out>) {
+        self.unconfigured = false;
+        let id = self.next_id();
+        out.push(Out::Up(Stanza::own(format!(
+            "<iq to='{}' type='set' id='{id}'><query xmlns='http://jabber.org/protocol/muc#owner'>\
+             <x xmlns='jabber:x:data' type='submit'/></query></iq>",
+            escape(&self.jid)
+        ))));
+    }
+
+    fn occupant_unavailable(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
+        let own = nick == self.nick && !matches!(self.phase, Phase::Joining { .. } | Phase::Out);
+        if !own {
+            self.occupants.unavailable(nick);
+            return self.show_all(Shared::new(&stanza, None), out);
+        }
+        let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
+        let shared = with_own_jid(&stanza, &self.session);
+        if user.has(codes::NEW_NICK) {
+            if let Some(new) = user.items.iter().find_map(|i| i.nick.clone()) {
+                self.nick = new;
+            }
+            return self.show_all(shared, out);
+        }
+        let leaving = matches!(self.phase, Phase::Leaving { .. });
+        self.show_all(shared, out);
+        self.detach_all(out);
+        match Departure::read(&user) {
+            Departure::Technical => self.lost(now, out),
+            Departure::Unmarked if !leaving => self.lost(now, out),
+            _ => self.left(now, out),
+        }
+    }
+
+    /// The account is out of the room. Who has asked to join meanwhile starts over.
+    pub(super) fn left(&mut self, now: Now, out: &mut Vec<Out>) {
+        self.forget();
+        self.phase = Phase::Out;
+        if self.waiting.is_empty() {
+            out.push(Out::Ended);
+        } else {
+            self.start_join(now, out);
+        }
+    }
+
+    /// The account was put out of the room without anybody's will.
+    fn lost(&mut self, now: Now, out: &mut Vec<Out>) {
+        self.forget();
+        self.phase = Phase::Lost { retry_at: Some(now.at + self.retry_wait) };
+        self.retry_wait = (self.retry_wait * 2).min(LAST_RETRY);
+        if !self.waiting.is_empty() {
+            self.start_join(now, out);
+        }
+    }
+
+    fn presence_error(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Out>) {
+        let answers = stanza.id().map(|id| id.into_owned());
+        if let Phase::Joining { id, keep, asker, .. } = self.phase.clone() {
+            if answers.as_deref().is_none_or(|answer| answer == id) {
+                return self.join_failed(now, stanza, keep, asker, out);
+            }
+        }
+        if let Some(client) = answers.and_then(|id| self.author(&id)) {
+            out.push(Out::One(client, Arc::new(Shared::new(&stanza, None))));
+        }
+    }
+
+    fn join_failed(&mut self, now: Now, error: Stanza, keep: bool, asker: Option<ClientId>, out: &mut Vec<Out>) {
+        let asked = asker.and_then(|asker| self.waiting.pop_front_if(|w| w.client == asker));
+        if let Some(waiter) = asked {
+            out.push(Out::One(waiter.client, Arc::new(Shared::new(&error, None))));
+            self.phase = Phase::Out;
+            for stanza in waiter.held {
+                self.from_client(now, waiter.client, stanza, out);
+            }
+            if self.phase != Phase::Out {
+                // What the client had sent behind its join was another join.
+                return;
+            }
+        } else if keep && error_is_passing(&error) {
+            return self.lost(now, out);
+        }
+        self.left(now, out);
+    }
+
+    // ---- the account session and the clock
+
+    /// The account session is gone, and with it our occupants. Attached clients are told 110 and 333.
+    pub fn session_lost(&mut self, out: &mut Vec<Out>) {
+        if let (Some(own), false) = (&self.own, self.audience.is_empty()) {
+            let gone = own.unavailable(&self.session, None, &[codes::TECHNICAL]);
+            self.show_all(gone, out);
+        }
+        self.detach_all(out);
+        match self.phase {
+            Phase::Out | Phase::Joining { keep: false, .. } => self.phase = Phase::Out,
+            Phase::Leaving { .. } => {
+                self.phase = Phase::Out;
+                if self.waiting.is_empty() {
+                    out.push(Out::Ended);
+                }
+            }
+            _ => {
+                self.forget();
+                // Until the account session is up again.
+                self.phase = Phase::Lost { retry_at: None };
+            }
+        }
+    }
+
+    /// The account session is up: what was lost or could not be asked yet is joined.
+    pub fn session_up(&mut self, now: Now, session: &str, out: &mut Vec<Out>) {
+        self.session = session.to_owned();
+        if !self.waiting.is_empty() {
+            self.start_join(now, out);
+        } else if matches!(self.phase, Phase::Lost { .. }) {
+            self.start_rejoin(now, out);
+        } else if self.phase == Phase::Out {
+            out.push(Out::Ended);
+        }
+    }
+
+    /// The account session cannot be had: whoever waits passes through.
+    pub fn give_up_waiters(&mut self, out: &mut Vec<Out>) {
+        for waiter in self.waiting.drain(..) {
+            out.push(Out::Relay(waiter.client, waiter.join.stanza));
+            out.extend(waiter.held.into_iter().map(|stanza| Out::Relay(waiter.client, stanza)));
+        }
+        if self.phase == Phase::Out {
+            out.push(Out::Ended);
+        }
+    }
+
+    /// When the room wants to be woken.
+    pub fn deadline(&self) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Joining { deadline, .. } | Phase::Entering { deadline, .. } | Phase::Leaving { deadline } => {
+                Some(*deadline)
+            }
+            Phase::Lost { retry_at } => *retry_at,
+            Phase::Out | Phase::Joined => None,
+        };
+        let joined = self.phase == Phase::Joined;
+        let empty = self.empty_since.filter(|_| joined).map(|since| since + self.settings.offline_ttl);
+        [phase, self.leave_at.map(|(at, _)| at), self.shown.reconsider_at(), empty].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Now, out: &mut Vec<Out>) {
+        match self.phase.clone() {
+            Phase::Joining { deadline, keep, asker, .. } if now.at >= deadline => {
+                self.join_timed_out(now, keep, asker, out);
+            }
+            Phase::Entering { deadline, .. } if now.at >= deadline => self.joined(now, out),
+            Phase::Leaving { deadline } if now.at >= deadline => self.left(now, out),
+            Phase::Lost { retry_at: Some(at) } if now.at >= at => self.start_rejoin(now, out),
+            _ => {}
+        }
+        self.tick_leave(now, out);
+        self.tick_presence(now, out);
+    }
+
+    fn join_timed_out(&mut self, now: Now, keep: bool, asker: Option<ClientId>, out: &mut Vec<Out>) {
+        let asked = asker.and_then(|asker| self.waiting.pop_front_if(|w| w.client == asker));
+        if let Some(waiter) = asked {
+            let text = "the room did not answer in time";
+            let error = waiter.join.error(&self.jid, StanzaCondition::RemoteServerTimeout, text);
+            out.push(Out::One(waiter.client, Arc::new(Shared::new(&error, None))));
+            out.extend(waiter.held.into_iter().map(|stanza| Out::Relay(waiter.client, stanza)));
+        } else if keep && self.waiting.is_empty() {
+            return self.lost(now, out);
+        }
+        // An answer may still come: what it lets us into is left at once.
+        self.start_leave(now, out);
+    }
+}
+
+/// Whether the error that answered a rejoin may pass by itself (RFC 6120 §8.3.2, type `wait`, or the way there).
+fn error_is_passing(error: &Stanza) -> bool {
+    let Ok(tree) = error.tree() else { return false };
+    let Some(element) = tree.root().child("error", crate::xmpp::ns::CLIENT) else { return false };
+    element.attr("type").as_deref() == Some("wait")
+        || element.children().any(|c| matches!(c.name(), "remote-server-not-found" | "remote-server-timeout"))
+}

@@ -1,0 +1,229 @@
+//! The own occupant's presence (XEP-0045 §7.2.2), as each client is to see it: 110 always and last, the room-wide
+//! codes at a join, one item, and in it the client's own full JID (Pidgin ignores its own leave otherwise).
+
+use std::collections::BTreeSet;
+
+use crate::muc::codes::{self, MucUser};
+use crate::xml::writer::escape;
+use crate::xmpp::ns;
+use crate::xmpp::shared::Shared;
+use crate::xmpp::stanza::Stanza;
+
+/// Codes that a self-presence carries once only, at the moment they are about.
+const PASSING: [u16; 3] = [codes::CREATED, codes::NICK_ASSIGNED, codes::NEW_NICK];
+
+/// The own occupant.
+#[derive(Debug)]
+pub struct SelfPresence {
+    /// As it came last.
+    stanza: Stanza,
+    /// Codes about the room that a join shows (100, 170 and the like).
+    room_codes: BTreeSet<u16>,
+}
+
+/// What is particular about one client's self-presence.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Extra<'a> {
+    /// The id to answer to; none leaves out the attribute.
+    pub id: Option<&'a str>,
+    /// Tell the client that it has created the room.
+    pub created: bool,
+    /// Tell the client that it got another nick than it asked for.
+    pub nick_assigned: bool,
+}
+
+impl SelfPresence {
+    /// From the self-presence that answered the account's join.
+    pub fn joined(stanza: Stanza, user: &MucUser) -> Self {
+        let room_codes =
+            user.statuses.iter().map(|s| s.code).filter(|c| *c != codes::SELF && !PASSING.contains(c)).collect();
+        SelfPresence { stanza, room_codes }
+    }
+
+    /// The own occupant changed (role, presence, nick).
+    pub fn update(&mut self, stanza: Stanza) {
+        self.stanza = stanza;
+    }
+
+    /// The room told of a change of its configuration (XEP-0045 §10.2.1).
+    pub fn configuration_changed(&mut self, user: &MucUser) {
+        for status in &user.statuses {
+            match status.code {
+                172 => drop(self.room_codes.insert(codes::NON_ANONYMOUS)),
+                173 => drop(self.room_codes.remove(&codes::NON_ANONYMOUS)),
+                170 => drop(self.room_codes.insert(codes::LOGGED)),
+                171 => drop(self.room_codes.remove(&codes::LOGGED)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The stanza as it came last.
+    pub fn stanza(&self) -> &Stanza {
+        &self.stanza
+    }
+
+    /// What a join shows: the last presence with the room-wide codes.
+    pub fn at_join(&self, session: &str, extra: Extra<'_>) -> Shared {
+        let mut wanted = self.room_codes.clone();
+        if extra.created {
+            wanted.insert(codes::CREATED);
+        }
+        if extra.nick_assigned {
+            wanted.insert(codes::NICK_ASSIGNED);
+        }
+        render(&self.stanza, session, &wanted, extra.id)
+    }
+
+    /// The last presence again, as the answer to a client whose own update changed nothing.
+    pub fn reflected(&self, session: &str, id: Option<&str>) -> Shared {
+        render(&self.stanza, session, &BTreeSet::new(), id)
+    }
+
+    /// What the room sends when the client leaves (XEP-0045 §7.14), made here because the account stays.
+    pub fn unavailable(&self, session: &str, id: Option<&str>, extra_codes: &[u16]) -> Shared {
+        let tree = self.stanza.tree().ok();
+        let user = tree.as_ref().map(MucUser::read).unwrap_or_default();
+        let affiliation = own_item(&user, session).and_then(|i| i.affiliation.clone()).unwrap_or("none".into());
+        let affiliation = escape(&affiliation);
+        let codes: String = extra_codes.iter().map(|c| format!("<status code='{c}'/>")).collect();
+        let id = id.map(|id| format!(" id='{}'", escape(id))).unwrap_or_default();
+        let from = self.stanza.from().unwrap_or_default();
+        let stanza = Stanza::own(format!(
+            "<presence from='{}' to=''{id} type='unavailable'><x xmlns='{}'><item affiliation='{affiliation}' \
+             jid='' role='none'/>{codes}<status code='110'/></x></presence>",
+            escape(&from),
+            ns::MUC_USER,
+        ));
+        with_own_jid(&stanza, session)
+    }
+}
+
+/// The item of this account's own session, of several that a room may list for one nick.
+fn own_item<'u>(user: &'u MucUser, session: &str) -> Option<&'u codes::Item> {
+    user.items.iter().find(|i| i.jid.as_ref().is_some_and(|(jid, _)| jid == session)).or(user.items.first())
+}
+
+/// `stanza` is the own occupant's: 110 is added where it is missing, of several items one is kept, and the item's
+/// JID is left open for each client's own.
+pub fn with_own_jid(stanza: &Stanza, session: &str) -> Shared {
+    let Ok(tree) = stanza.tree() else { return Shared::new(stanza, None) };
+    let user = MucUser::read(&tree);
+    if user.has(codes::SELF) && user.items.len() <= 1 {
+        let jid = user.items.first().and_then(|i| i.jid.as_ref()).map(|(_, range)| range.clone());
+        return Shared::new(stanza, jid);
+    }
+    let have: BTreeSet<u16> = user.statuses.iter().map(|s| s.code).collect();
+    let id = stanza.id().map(|id| id.into_owned());
+    rewrite(stanza, &user, session, |_| false, &have, id.as_deref())
+}
+
+fn render(stanza: &Stanza, session: &str, wanted: &BTreeSet<u16>, id: Option<&str>) -> Shared {
+    let Ok(tree) = stanza.tree() else { return Shared::new(stanza, None) };
+    let user = MucUser::read(&tree);
+    rewrite(stanza, &user, session, |code| code != codes::SELF && !wanted.contains(&code), wanted, id)
+}
+
+/// Rewrites the codes, keeping the order in which the server writes them: new ones go before 110, which ends them.
+fn rewrite(
+    stanza: &Stanza,
+    user: &MucUser,
+    session: &str,
+    unwanted: impl Fn(u16) -> bool,
+    wanted: &BTreeSet<u16>,
+    id: Option<&str>,
+) -> Shared {
+    let mut edit = stanza.edit();
+    edit = match id {
+        Some(id) => edit.set("id", id.to_owned()),
+        None => edit.remove("id"),
+    };
+    let mut kept = BTreeSet::new();
+    let mut own_at = None;
+    for status in &user.statuses {
+        if status.code == codes::SELF && own_at.is_none() {
+            own_at = Some(status.range.start);
+        } else if unwanted(status.code) || !kept.insert(status.code) {
+            edit = edit.cut(status.range.clone());
+        }
+    }
+    let own = own_item(user, session).map(|i| i.range.clone());
+    for item in &user.items {
+        if Some(&item.range) != own.as_ref() {
+            edit = edit.cut(item.range.clone());
+        }
+    }
+    let missing: String = wanted
+        .iter()
+        .filter(|c| !kept.contains(c) && **c != codes::SELF)
+        .map(|c| format!("<status code='{c}'/>"))
+        .collect();
+    edit = match (own_at, user.end) {
+        (Some(at), _) => edit.splice(at..at, &missing),
+        (None, Some(end)) => edit.splice(end..end, &format!("{missing}<status code='110'/>")),
+        (None, None) => edit.append(&format!("<x xmlns='{}'>{missing}<status code='110'/></x>", ns::MUC_USER)),
+    };
+    let stanza = edit.finish();
+    let jid = stanza.tree().ok().and_then(|tree| {
+        let user = MucUser::read(&tree);
+        user.items.first().and_then(|i| i.jid.as_ref()).map(|(_, range)| range.clone())
+    });
+    Shared::new(&stanza, jid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+
+    const PROSODY: &str = "<presence from='r@s/n' to='a@b/x' id='1'><x xmlns='http://jabber.org/protocol/muc#user'>\
+        <status code='100'/><status code='201'/><item affiliation='owner' jid='a@b/x' role='moderator'/>\
+        <status code='110'/></x></presence>";
+
+    fn show(shared: Shared) -> String {
+        let mut out = BytesMut::new();
+        shared.write("a@b/phone", &mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn joined(text: &str) -> SelfPresence {
+        let stanza = Stanza::own(text);
+        let user = MucUser::read(&stanza.tree().unwrap());
+        SelfPresence::joined(stanza.clone(), &user)
+    }
+
+    #[test]
+    fn the_creator_sees_what_the_server_sent() {
+        let seen = show(joined(PROSODY).at_join("a@b/x", Extra { id: Some("1"), created: true, nick_assigned: false }));
+        assert_eq!(seen, PROSODY.replace("a@b/x", "a@b/phone"));
+    }
+
+    #[test]
+    fn a_later_client_sees_the_room_wide_codes_and_its_own_id() {
+        let mut own = joined(PROSODY);
+        own.update(Stanza::own(PROSODY.replace("<status code='100'/><status code='201'/>", "")));
+        let seen = show(own.at_join("a@b/x", Extra { id: Some("7"), created: false, nick_assigned: true }));
+        assert_eq!(
+            seen,
+            "<presence from='r@s/n' to='a@b/phone' id='7'><x xmlns='http://jabber.org/protocol/muc#user'>\
+             <item affiliation='owner' jid='a@b/phone' role='moderator'/><status code='100'/><status code='210'/>\
+             <status code='110'/></x></presence>"
+        );
+    }
+
+    #[test]
+    fn of_several_items_the_own_one_stays_and_110_is_added() {
+        let text = "<presence from='r@s/n' to='a@b/x'><x xmlns='http://jabber.org/protocol/muc#user'>\
+            <item jid='a@b/other' role='participant'/><item jid='a@b/x' role='participant'/></x></presence>";
+        let seen = show(with_own_jid(&Stanza::own(text), "a@b/x"));
+        assert_eq!(seen.matches("<item").count(), 1);
+        assert!(seen.contains("jid='a@b/phone'") && seen.contains("<status code='110'/>"));
+    }
+
+    #[test]
+    fn its_leave_names_the_client() {
+        let seen = show(joined(PROSODY).unavailable("a@b/x", Some("l"), &[]));
+        assert!(seen.contains("type='unavailable'") && seen.contains("affiliation='owner'"));
+        assert!(seen.contains("to='a@b/phone'") && seen.contains("jid='a@b/phone'") && seen.contains("id='l'"));
+    }
+}

@@ -1,0 +1,188 @@
+//! A framed stream over any byte stream: reads frames, queues writes, never loses a byte when a read is cancelled.
+//!
+//! All state is in the [`Link`], none in its futures, so every method can be a branch of `select!`. An idle link holds
+//! no buffer: both are given back as soon as they are empty.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
+
+use crate::xml::framer::{Frame, Framer, FramingError, Limits};
+
+/// Room made for one read: several stanzas, half a TLS record.
+const READ: usize = 8 * 1024;
+
+/// Any byte stream: TCP, TLS over it, or a test's pipe.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A byte stream of whatever kind.
+pub type Socket = Box<dyn Io>;
+
+/// What a link reports.
+#[derive(Debug)]
+pub enum Event {
+    /// A frame arrived.
+    Frame(Frame),
+    /// The peer closed its side (TCP FIN or TLS close_notify), perhaps in the middle of a stanza.
+    End,
+}
+
+/// Why a link cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The socket failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// What the peer sent cannot be a stream.
+    #[error("{0}")]
+    Framing(#[from] FramingError),
+}
+
+/// A framed stream.
+pub struct Link<S = Socket> {
+    io: S,
+    framer: Framer,
+    input: BytesMut,
+    output: BytesMut,
+    /// Something was written that the layers below may still hold.
+    unflushed: bool,
+}
+
+impl<S> std::fmt::Debug for Link<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What the buffers hold may be a secret (S23).
+        f.debug_struct("Link").field("unread", &self.input.len()).field("queued", &self.output.len()).finish()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    /// A link at the start of a stream.
+    pub fn new(io: S, limits: Limits) -> Self {
+        Link { io, framer: Framer::new(limits), input: BytesMut::new(), output: BytesMut::new(), unflushed: false }
+    }
+
+    /// Queues bytes; [`Link::drive`] and [`Link::flush`] write them.
+    pub fn queue(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// The output buffer itself, for callers that write into it.
+    pub fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// Bytes queued and not yet written.
+    pub fn queued(&self) -> usize {
+        self.output.len()
+    }
+
+    /// A frame that has been read already, without waiting.
+    pub fn buffered(&mut self) -> Result<Option<Frame>, LinkError> {
+        if self.input.is_empty() {
+            return Ok(None);
+        }
+        let frame = self.framer.next(&mut self.input)?;
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        Ok(frame)
+    }
+
+    /// Writes what is queued and, if `read`, waits for the next frame. Never returns otherwise, but by an error:
+    /// made for `select!`. Cancel-safe.
+    pub async fn drive(&mut self, read: bool) -> Result<Event, LinkError> {
+        poll_fn(|cx| self.poll_drive(cx, read)).await
+    }
+
+    fn poll_drive(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Result<Event, LinkError>> {
+        if read && let Some(frame) = self.buffered()? {
+            return Poll::Ready(Ok(Event::Frame(frame)));
+        }
+        if let Poll::Ready(Err(error)) = self.poll_write_out(cx) {
+            return Poll::Ready(Err(error.into()));
+        }
+        if read { self.poll_read_frame(cx) } else { Poll::Pending }
+    }
+
+    fn poll_read_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, LinkError>> {
+        loop {
+            self.input.reserve(READ);
+            let read = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input);
+            if self.input.is_empty() {
+                self.input = BytesMut::new();
+            }
+            if ready!(read)? == 0 {
+                return Poll::Ready(Ok(Event::End));
+            }
+            if let Some(frame) = self.buffered()? {
+                return Poll::Ready(Ok(Event::Frame(frame)));
+            }
+        }
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+            self.unflushed = true;
+        }
+        if self.output.capacity() > 0 {
+            self.output = BytesMut::new();
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next frame, writing what is queued meanwhile. Cancel-safe.
+    pub async fn recv(&mut self) -> Result<Event, LinkError> {
+        self.drive(true).await
+    }
+
+    /// Waits until all that is queued has been written and flushed. Cancel-safe.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_write_out(cx)).await
+    }
+
+    /// Writes what is queued and closes this side (TLS close_notify, TCP FIN). Bound it by a timeout: a peer that
+    /// reads nothing can hold it up. The socket itself closes when the link is dropped.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await
+    }
+
+    /// Expects a new stream header (after STARTTLS or SASL). What was read and not yet taken stays: see
+    /// [`Link::unread`].
+    pub fn restart(&mut self) {
+        self.framer.restart();
+    }
+
+    /// Other limits from the next frame on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.framer.set_limits(limits);
+    }
+
+    /// Bytes that were read and not yet taken as frames; before TLS starts there must be none (CVE-2011-0411).
+    pub fn unread(&self) -> usize {
+        self.input.len()
+    }
+
+    /// The byte stream itself. What was read or queued is dropped.
+    pub fn into_inner(self) -> S {
+        self.io
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! The store in memory: for tests, nothing survives.
+
+use super::{Enrolment, Store, StoreError, Summary, new_resource};
+use crate::stream::sasl::{Mechanism, Secret};
+use jid::BareJid;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The store in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    enrolments: BTreeMap<String, Enrolment>,
+    mechanisms: BTreeMap<String, Mechanism>,
+}
+
+impl MemoryStore {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every change is a single insertion or removal, so a poisoned lock hides nothing half done.
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn put_enrolment(
+        &self,
+        account: &BareJid,
+        upstream: &str,
+        secret: &Secret,
+        now: u64,
+    ) -> Result<Enrolment, StoreError> {
+        let mut tables = self.tables();
+        let resource = match tables.enrolments.get(account.as_str()) {
+            Some(earlier) => earlier.resource.clone(),
+            None => new_resource()?,
+        };
+        let enrolment = Enrolment {
+            account: account.clone(),
+            upstream: upstream.to_owned(),
+            resource,
+            secret: secret.clone(),
+            enrolled_at: now,
+        };
+        tables.enrolments.insert(account.to_string(), enrolment.clone());
+        Ok(enrolment)
+    }
+
+    fn enrolment(&self, account: &BareJid) -> Result<Option<Enrolment>, StoreError> {
+        Ok(self.tables().enrolments.get(account.as_str()).cloned())
+    }
+
+    fn enrolments(&self) -> Result<Vec<Summary>, StoreError> {
+        Ok(self.tables().enrolments.values().map(Enrolment::summary).collect())
+    }
+
+    fn remove_enrolment(&self, account: &BareJid) -> Result<bool, StoreError> {
+        Ok(self.tables().enrolments.remove(account.as_str()).is_some())
+    }
+
+    fn best_mechanism(&self, domain: &str) -> Result<Option<Mechanism>, StoreError> {
+        Ok(self.tables().mechanisms.get(domain).copied())
+    }
+
+    fn set_best_mechanism(&self, domain: &str, best: Mechanism) -> Result<(), StoreError> {
+        self.tables().mechanisms.insert(domain.to_owned(), best);
+        Ok(())
+    }
+
+    fn forget_best_mechanism(&self, domain: &str) -> Result<bool, StoreError> {
+        Ok(self.tables().mechanisms.remove(domain).is_some())
+    }
+}

@@ -1,0 +1,56 @@
+//! Namespaces.
+
+/// Stanzas (RFC 6120).
+pub const CLIENT: &str = "jabber:client";
+/// The stream element (RFC 6120 §4.8).
+pub const STREAMS: &str = "http://etherx.jabber.org/streams";
+/// Conditions of stream errors (RFC 6120 §4.9).
+pub const STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
+/// Conditions of stanza errors (RFC 6120 §8.3).
+pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// STARTTLS (RFC 6120 §5).
+pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
+/// SASL (RFC 6120 §6).
+pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+/// Resource binding (RFC 6120 §7).
+pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+/// SASL2 (XEP-0388).
+pub const SASL2: &str = "urn:xmpp:sasl:2";
+/// Stream management (XEP-0198).
+pub const SM: &str = "urn:xmpp:sm:3";
+/// Stream management, older (XEP-0198).
+pub const SM2: &str = "urn:xmpp:sm:2";
+/// Compression as a protocol (XEP-0138).
+pub const COMPRESS: &str = "http://jabber.org/protocol/compress";
+/// Compression as a feature (XEP-0138).
+pub const COMPRESS_FEATURE: &str = "http://jabber.org/features/compress";
+/// Types of channel binding (XEP-0440).
+pub const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
+/// Client state indication (XEP-0352).
+pub const CSI: &str = "urn:xmpp:csi:0";
+/// Instant stream resumption (XEP-0397).
+pub const ISR: &str = "https://xmpp.org/extensions/isr/0";
+/// In-band registration as a stream feature (XEP-0077).
+pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+/// Login of before SASL, as a stream feature (XEP-0078).
+pub const AUTH_FEATURE: &str = "http://jabber.org/features/iq-auth";
+/// Joining a room (XEP-0045 §7.2).
+pub const MUC: &str = "http://jabber.org/protocol/muc";
+/// What a room tells its occupants (XEP-0045).
+pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+/// Delayed delivery (XEP-0203).
+pub const DELAY: &str = "urn:xmpp:delay";
+/// Ping (XEP-0199).
+pub const PING: &str = "urn:xmpp:ping";
+/// Service discovery, what it is (XEP-0030).
+pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
+/// Software version (XEP-0092).
+pub const VERSION: &str = "jabber:iq:version";
+/// The roster (RFC 6121 §2).
+pub const ROSTER: &str = "jabber:iq:roster";
+/// Carbons (XEP-0280).
+pub const CARBONS: &str = "urn:xmpp:carbons:2";
+/// Message forwarding (XEP-0297).
+pub const FORWARD: &str = "urn:xmpp:forward:0";
+/// Message processing hints (XEP-0334).
+pub const HINTS: &str = "urn:xmpp:hints";
