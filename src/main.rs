@@ -77,7 +77,7 @@ fn run(flags: &Flags) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(server::run(config)).map_err(Failure::from)
+    runtime()?.block_on(server::run(config))
 }
 
 fn account(flags: &Flags, command: AccountCommand) -> Result<(), Failure> {

@@ -29,7 +29,7 @@ class RawSplitter:
     def __init__(self, tell):
         self.tell = tell
         self.buffer, self.base, self.depth = b"", 0, 0
-        self.start, self.name = 0, ""
+        self.start, self.first_tag_end, self.done, self.name = 0, 0, 0, ""
         self.parser = expat.ParserCreate()
         if hasattr(self.parser, "SetReparseDeferralEnabled"):
             self.parser.SetReparseDeferralEnabled(False)
@@ -42,35 +42,42 @@ class RawSplitter:
             self.parser.Parse(data, False)
         except expat.ExpatError as error:
             self.tell("malformed", text=str(error))
-        keep = self.start if self.depth > 1 else self.parser.CurrentByteIndex
-        if keep > self.base:
-            self.buffer, self.base = self.buffer[keep - self.base:], keep
+        keep = self.start if self.depth > 1 else self.done
+        self.buffer, self.base = self.buffer[keep - self.base:], keep
 
-    def cut(self, start, last_tag):
-        """The text from `start` to the end of the tag that begins at `last_tag`."""
-        at, quote = last_tag - self.base, 0
+    def tag_end(self, tag):
+        """Behind the `>` of the tag that begins at `tag`."""
+        at, quote = tag - self.base, 0
         while True:
             byte = self.buffer[at]
+            at += 1
             if quote:
                 quote = 0 if byte == quote else quote
             elif byte in b"'\"":
                 quote = byte
             elif byte == 0x3E:
-                return self.buffer[start - self.base:at + 1].decode()
-            at += 1
+                return self.base + at
+
+    def tell_up_to(self, event, end):
+        self.done = end
+        self.tell(event, xml=self.buffer[self.start - self.base:end - self.base].decode())
 
     def on_start(self, name, _attributes):
         self.depth += 1
+        if self.depth > 2:
+            return
+        self.start, self.name = self.parser.CurrentByteIndex, name
+        self.first_tag_end = self.tag_end(self.start)
         if self.depth == 1:
-            self.tell("header", xml=self.cut(self.parser.CurrentByteIndex, self.parser.CurrentByteIndex))
-        elif self.depth == 2:
-            self.start, self.name = self.parser.CurrentByteIndex, name
+            self.tell_up_to("header", self.first_tag_end)
 
     def on_end(self, _name):
         self.depth -= 1
         if self.depth == 1:
-            kind = "stanza" if self.name in STANZAS else "nonza"
-            self.tell(kind, xml=self.cut(self.start, self.parser.CurrentByteIndex))
+            # expat's index is the start of an end tag, but for an empty element the end of its only tag.
+            empty = self.buffer[self.first_tag_end - self.base - 2] == 0x2F
+            end = self.first_tag_end if empty else self.tag_end(self.parser.CurrentByteIndex)
+            self.tell_up_to("stanza" if self.name in STANZAS else "nonza", end)
         elif self.depth == 0:
             self.tell("stream_end")
 
@@ -161,7 +168,20 @@ class Commands:
 
     async def join(self, client, room, nick, timeout=60, **history):
         muc = self.clients[client].plugin["xep_0045"]
-        own, subject, _, messages = await muc.join_muc_wait(slixmpp.JID(room), nick, timeout=timeout, **history)
+        join = asyncio.ensure_future(muc.join_muc_wait(slixmpp.JID(room), nick, timeout=timeout, **history))
+        # slixmpp sees only errors that bring back the join's <x/>; Prosody's do not.
+        refused = asyncio.get_running_loop().create_future()
+
+        def on_error(presence):
+            if presence["from"].bare == room and not refused.done():
+                refused.set_result(presence)
+
+        with self.clients[client].event_handler("presence_error", on_error):
+            await asyncio.wait([join, refused], return_when=asyncio.FIRST_COMPLETED)
+        if not join.done():
+            join.cancel()
+            raise PresenceError(refused.result())
+        own, subject, _, messages = join.result()
         return {"nick": own["from"].resource, "subject": subject["subject"], "history": len(messages),
                 "occupants": occupants(self.clients[client], room)}
 

@@ -19,12 +19,14 @@ pub struct Certs {
 }
 
 /// Writes `ca.pem`, `server.pem`, `server.key` and `both.pem` under `dir`, for `names` (and 127.0.0.1, ::1).
-/// `expired`: the certificate ended in 2021.
+/// `expired`: the certificate ended a month ago.
 pub fn make(dir: &Path, names: &[&str], expired: bool) -> Certs {
     let mut ca = CertificateParams::default();
     ca.distinguished_name.push(DnType::CommonName, "minimix-proxy test authority");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // ejabberd cannot count the days to rcgen's default end, the year 4096, and then offers no TLS at all.
+    (ca.not_before, ca.not_after) = validity(-1);
     let ca_key = KeyPair::generate().expect("generate a key");
     let ca_cert = ca.self_signed(&ca_key).expect("self-sign the authority");
     let issuer = Issuer::new(ca, ca_key);
@@ -36,10 +38,7 @@ pub fn make(dir: &Path, names: &[&str], expired: bool) -> Certs {
     params.distinguished_name.push(DnType::CommonName, names[0]);
     params.use_authority_key_identifier_extension = true;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    (params.not_before, params.not_after) = match expired {
-        true => (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1)),
-        false => (rcgen::date_time_ymd(2024, 1, 1), rcgen::date_time_ymd(2044, 1, 1)),
-    };
+    (params.not_before, params.not_after) = if expired { validity(-400) } else { validity(-1) };
     let key = KeyPair::generate().expect("generate a key");
     let cert = params.signed_by(&key, &issuer).expect("sign the certificate");
 
@@ -55,4 +54,10 @@ pub fn make(dir: &Path, names: &[&str], expired: bool) -> Certs {
         both: write("both.pem", &(chain.clone() + &key.serialize_pem())),
         chain: write("server.pem", &chain),
     }
+}
+
+/// 365 days from `begin` days from now.
+fn validity(begin: i64) -> (time::OffsetDateTime, time::OffsetDateTime) {
+    let begins = time::OffsetDateTime::now_utc() + time::Duration::days(begin);
+    (begins, begins + time::Duration::days(365))
 }

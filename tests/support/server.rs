@@ -37,8 +37,10 @@ pub struct Options {
     pub locked_rooms: bool,
     /// Also accept plaintext: [`Server::plain`].
     pub plaintext: bool,
-    /// The certificate expired in 2021.
+    /// The certificate expired a month ago.
     pub expired: bool,
+    /// Offer SCRAM with channel binding (`-PLUS`) where the server can: ejabberd always, Prosody 0.12 on TLS 1.2.
+    pub channel_binding: bool,
     /// Lines added to the server's own configuration: Prosody's global section, ejabberd's top level.
     pub extra: String,
 }
@@ -51,6 +53,7 @@ impl Default for Options {
             locked_rooms: false,
             plaintext: false,
             expired: false,
+            channel_binding: true,
             extra: String::new(),
         }
     }

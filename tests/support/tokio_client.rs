@@ -132,7 +132,7 @@ fn watch_joins(joins: &mut HashMap<String, (Value, Vec<Value>)>, xml: &str) {
         let error = stanza.get_child("error", "jabber:client").and_then(|e| e.children().next());
         refuse(command, error.map_or("error", Element::name), xml);
         joins.remove(room);
-    } else if stanza.name() == "presence" {
+    } else if stanza.name() == "presence" && !nick.is_empty() {
         let item = stanza.children().find(|x| x.name() == "x").and_then(|x| x.children().find(|i| i.name() == "item"));
         let of = |key: &str| item.and_then(|i| i.attr(key)).unwrap_or_default().to_owned();
         seen.push(json!({

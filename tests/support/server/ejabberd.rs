@@ -20,7 +20,11 @@ pub(super) fn configure(server: &Server) {
         true => PLAIN.replace("@plain@", &server.ports.plain.to_string()),
         false => String::new(),
     };
-    text = text.replace("@plain_listener@", &plain);
+    let mechanisms = match server.options.channel_binding {
+        true => "",
+        false => "disable_sasl_mechanisms: [SCRAM-SHA-1-PLUS, SCRAM-SHA-256-PLUS, SCRAM-SHA-512-PLUS]",
+    };
+    text = text.replace("@plain_listener@", &plain).replace("@mechanisms@", mechanisms);
     std::fs::write(dir.join("ejabberd.yml"), text).expect("write ejabberd's configuration");
 }
 
@@ -90,6 +94,7 @@ pub(super) fn set_password(server: &mut Server, user: &str, password: &str) {
     control(server, &format!("ejabberd_auth:try_register({user}, <<\"localhost\">>, {password})."));
     let answer = control(server, &format!("ejabberd_auth:set_password({user}, <<\"localhost\">>, {password})."));
     assert_eq!(answer, "ok", "ejabberd sets a password");
+    control(server, "lists:foreach(fun dets:sync/1, dets:all())."); // else a kill would forget it
 }
 
 /// Printed when ejabberd runs and its users exist.
@@ -143,6 +148,7 @@ listen:
     max_stanza_size: 1048576
     tls: true
 @plain_listener@
+@mechanisms@
 acl:
   local:
     user_regexp: ""

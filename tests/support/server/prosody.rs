@@ -20,6 +20,7 @@ pub(super) fn configure(server: &Server) {
         .replace("@require_tls@", &(!server.options.plaintext).to_string())
         .replace("@authentication@", if server.options.hashed { "internal_hashed" } else { "internal_plain" })
         .replace("@locked@", &server.options.locked_rooms.to_string())
+        .replace("@protocol@", if server.options.channel_binding { "tlsv1_2+" } else { "tlsv1_3" })
         .replace("@cert@", &server.certs.chain.display().to_string())
         .replace("@key@", &server.certs.key.display().to_string())
         .replace("@extra@", &server.options.extra);
@@ -73,13 +74,13 @@ c2s_require_encryption = @require_tls@
 allow_unencrypted_plain_auth = not c2s_require_encryption
 authentication = "@authentication@"
 tls_preload = false
-ssl = { certificate = "@cert@", key = "@key@" }
+ssl = { certificate = "@cert@", key = "@key@", protocol = "@protocol@" }
 @extra@
 
 VirtualHost "localhost"
 
 Component "conference.localhost" "muc"
-    modules_enabled = { "muc_mam", "vcard_muc" }
+    modules_enabled = { "muc_mam" }
     muc_room_locking = @locked@
     restrict_room_creation = false
 "#;
