@@ -530,12 +530,20 @@ async fn a_client_that_its_account_gives_up_is_told_why() {
 
 #[tokio::test]
 async fn without_its_account_a_client_goes_on_by_itself() {
-    let (handle, mut account) = account(16);
+    let (handle, mut account) = account(1);
     let world = World::new(Auth::Learn, Some(handle), |_| {}).await;
     let (mut client, mut server) = world.bound().await;
-    say(&mut client, JOIN).await;
+    let chat = "<message to='room@muc' xml:lang='en'/>";
+    say(&mut client, &format!("{JOIN}{}", chat.repeat(5))).await;
     let queue = hello(&mut account).await;
+    assert!(matches!(account.recv().await, Some(ToAccount::Stanza { .. })));
+    let ToAccount::Stanza { .. } = account.recv().await.unwrap() else { panic!() };
+    // One more is in the account's hands; what it cannot take any more stays on the client's own stream.
+    while account.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     drop((account, queue));
+    expect(&mut server, &chat.repeat(3)).await;
     say(&mut client, "<message to='room@muc'/>").await;
     expect(&mut server, "<message to='room@muc'/>").await;
 }

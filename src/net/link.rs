@@ -108,6 +108,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         poll_fn(|cx| self.poll_drive(cx, read)).await
     }
 
+    /// As [`Link::drive`], and ends with `None` when no more than `low` bytes are left to be written: for a loop that
+    /// stops reading elsewhere while this link has much to write, and must go on then.
+    pub async fn drive_to(&mut self, read: bool, low: Option<usize>) -> Option<Result<Event, LinkError>> {
+        poll_fn(|cx| match self.poll_drive(cx, read) {
+            Poll::Ready(event) => Poll::Ready(Some(event)),
+            Poll::Pending if low.is_some_and(|low| self.queued() <= low) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
     fn poll_drive(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Result<Event, LinkError>> {
         if read && let Some(frame) = self.buffered()? {
             return Poll::Ready(Ok(Event::Frame(frame)));

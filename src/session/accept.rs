@@ -2,6 +2,7 @@
 //! while they are negotiated; its future is boxed and gone before the relay starts (an idle client stays small).
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use crate::account::handle::ClientId;
 use crate::config::{self, Limits, ListenTls};
 use crate::net::dial::{Dialled, Upstream};
 use crate::net::link::{Event, Link, LinkError};
-use crate::net::tls::ServerTls;
+use crate::net::tls::{Accepted, ServerTls};
 use crate::stream::negotiation::{Action, Auth, Bound, Covers, Domains, Input, Negotiation};
 use crate::xmpp::conditions::StreamCondition;
 use crate::xmpp::ids;
@@ -84,11 +85,11 @@ async fn accept<A: Accounts>(
     let (handshake, deadline) = (now + floor.limits.handshake_timeout, now + floor.limits.negotiation_timeout);
     let direct = tls == ListenTls::Direct;
     let mut machine = Negotiation::new(direct, auth, floor.clone(), ids::random());
+    let mut shutdown = floor.shutdown.clone();
     let accepted = if direct {
-        timeout_at(handshake, floor.tls.accept_direct(socket)).await
+        within(handshake, &mut shutdown, floor.tls.accept_direct(socket)).await
     } else {
         let mut plaintext = Plaintext { link: Link::new(socket, floor.limits.before_login()), peer };
-        let mut shutdown = floor.shutdown.clone();
         let proceeded = tokio::select! {
             proceeded = timeout_at(handshake, plaintext.run(&mut machine)) => proceeded.unwrap_or_else(|_| {
                 Err((StreamCondition::ConnectionTimeout, "TLS did not start in time".to_owned()))
@@ -101,16 +102,13 @@ async fn accept<A: Accounts>(
             Err(stop) => return plaintext.stop(&mut machine, stop).await,
         }
         let domain = machine.domain().unwrap_or_default().to_owned();
-        timeout_at(handshake, floor.tls.accept_starttls(plaintext.link.into_inner(), &domain)).await
+        let socket = plaintext.link.into_inner();
+        within(handshake, &mut shutdown, floor.tls.accept_starttls(socket, &domain)).await
     };
     let accepted = match accepted {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(error)) => {
-            info!(%peer, %error, "TLS handshake failed");
-            return None;
-        }
-        Err(_) => {
-            info!(%peer, "TLS handshake took too long");
+        Ok(accepted) => accepted,
+        Err(error) => {
+            info!(%peer, %error, "no TLS with the client");
             return None;
         }
     };
@@ -119,6 +117,18 @@ async fn accept<A: Accounts>(
     let down = Link::new(accepted.socket, floor.limits.before_login());
     let secured = Secured { down, up: None, machine, actions: VecDeque::new(), floor, peer };
     secured.run(shown, deadline).await
+}
+
+/// A TLS handshake, given up at the deadline and when the process ends.
+async fn within(
+    deadline: Instant,
+    shutdown: &mut watch::Receiver<bool>,
+    handshake: impl Future<Output = io::Result<Accepted>>,
+) -> io::Result<Accepted> {
+    tokio::select! {
+        accepted = timeout_at(deadline, handshake) => accepted.unwrap_or_else(|late| Err(late.into())),
+        () = ended(shutdown) => Err(io::Error::other("shutting down")),
+    }
 }
 
 /// The stream before STARTTLS.

@@ -190,7 +190,7 @@ impl Session {
                     account.caught_up(&room, seen, passes_through);
                     account.left(&room, &stanza);
                 }
-                out.push(Output::Server(self.unfit(stanza).bytes().clone()));
+                out.push(Output::Server(self.give_back(stanza).bytes().clone()));
             }
             ToClient::Detached { room, seen } => {
                 if let Some(account) = &mut self.account {
@@ -229,8 +229,8 @@ impl Session {
         }
     }
 
-    /// Takes off again what [`fit`] wrote on a stanza that stays on its own stream after all.
-    fn unfit(&self, stanza: Stanza) -> Stanza {
+    /// A stanza that stays on its own stream after all: without the id that it got for the account.
+    pub fn give_back(&self, stanza: Stanza) -> Stanza {
         if !stanza.id().is_some_and(|id| id.strip_prefix(&*self.mark).is_some_and(|rest| rest.starts_with('-'))) {
             return stanza;
         }

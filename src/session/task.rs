@@ -5,10 +5,7 @@
 //! never waited for while the other directions could move.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use jid::FullJid;
@@ -33,18 +30,6 @@ const HIGH_WATER: usize = 64 * 1024;
 const ANSWERS: usize = 1024 * 1024;
 /// A client that takes nothing for so long while it is owed more than [`HIGH_WATER`] is given up.
 const STALL: Duration = Duration::from_secs(60);
-
-/// The link's next event, or `None` when no more than `low` bytes are left to write to it.
-async fn turn(link: &mut Link, read: bool, low: Option<usize>) -> Option<Result<Event, LinkError>> {
-    poll_fn(|cx| {
-        // All state is in the link: a future of its own for each poll is as good as one.
-        if let Poll::Ready(event) = pin!(link.drive(read)).poll(cx) {
-            return Poll::Ready(Some(event));
-        }
-        if low.is_some_and(|low| link.queued() <= low) { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await
-}
 
 /// The session's membership in its account: however the task ends, the account learns of it.
 struct Introduced {
@@ -169,8 +154,8 @@ impl Relay {
         let late = self.stalled.map(|since| since + STALL).into_iter().chain(self.idle.as_ref().map(|i| i.deadline));
         let late = late.min();
         tokio::select! {
-            event = turn(&mut self.down, reads_client, down_low) => Happened::Client(event),
-            event = turn(&mut self.up, reads_server, up_low) => Happened::Server(event),
+            event = self.down.drive_to(reads_client, down_low) => Happened::Client(event),
+            event = self.up.drive_to(reads_server, up_low) => Happened::Server(event),
             item = receive(&mut self.inbox), if reads_server => Happened::Account(item),
             () = room(sender) => Happened::Room,
             () = until(late) => Happened::Late,
@@ -197,13 +182,12 @@ impl Relay {
     }
 
     fn client_events(&mut self, event: Result<Event, LinkError>) -> Result<(), End> {
-        let mut next = Some(event);
+        let (mut next, mut out) = (Some(event), Vec::new());
         while let Some(event) = next {
             match event {
                 Ok(Event::Frame(Frame::Element(element))) => {
-                    let mut out = Vec::new();
                     self.session.from_client(Stanza::new(element), &mut out);
-                    self.perform(out)?;
+                    self.perform(&mut out)?;
                 }
                 Ok(Event::Frame(Frame::Close)) => {
                     return Err(End::both(|| Last::Close, "the client closed its stream"));
@@ -226,13 +210,12 @@ impl Relay {
     }
 
     fn server_events(&mut self, event: Result<Event, LinkError>) -> Result<(), End> {
-        let mut next = Some(event);
+        let (mut next, mut out) = (Some(event), Vec::new());
         while let Some(event) = next {
             match event {
                 Ok(Event::Frame(Frame::Element(element))) => {
-                    let mut out = Vec::new();
                     self.session.from_server(Stanza::new(element), &mut out);
-                    self.perform(out)?;
+                    self.perform(&mut out)?;
                 }
                 Ok(Event::Frame(Frame::Close)) => {
                     return Err(End::both(|| Last::Close, "the server closed the stream"));
@@ -259,14 +242,13 @@ impl Relay {
     }
 
     fn account_items(&mut self, item: Option<ToClient>) -> Result<(), End> {
-        let mut next = item;
+        let (mut next, mut out) = (item, Vec::new());
         if next.is_none() {
             return self.inbox_closed();
         }
         while let Some(item) = next {
-            let mut out = Vec::new();
             self.session.from_account(item, &mut out);
-            self.perform(out)?;
+            self.perform(&mut out)?;
             if !self.reads_server() {
                 break;
             }
@@ -290,14 +272,14 @@ impl Relay {
         self.session.forget_account();
         for message in self.waiting.drain(..) {
             if let ToAccount::Stanza { stanza, .. } = message {
-                self.up.queue(stanza.bytes());
+                self.up.queue(self.session.give_back(stanza).bytes());
             }
         }
     }
 
-    fn perform(&mut self, outputs: Vec<Output>) -> Result<(), End> {
+    fn perform(&mut self, outputs: &mut Vec<Output>) -> Result<(), End> {
         let client = self.client;
-        for output in outputs {
+        for output in outputs.drain(..) {
             match output {
                 Output::Server(bytes) => self.up.queue(&bytes),
                 Output::Client(bytes) => self.down.queue(&bytes),

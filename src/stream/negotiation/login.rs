@@ -8,7 +8,8 @@ use jid::BareJid;
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::{Action, Auth, End, MAX_FAILURES, Negotiation, State, bind};
+use super::words::End;
+use super::{Action, Auth, MAX_FAILURES, Negotiation, State, bind};
 use crate::stream::sasl::{PlainError, parse_plain, scram_username};
 use crate::xmpp::conditions::StreamCondition;
 use crate::xmpp::ns;
