@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -126,7 +127,15 @@ async fn thousand_messages(kind: Kind) {
     futures::future::join_all(clients.iter().map(|c| talk(c, &room))).await;
     for client in clients.iter().chain([&observer]) {
         let mark = marks.get(&client.name).copied().unwrap_or(observer_mark);
-        let last = |_: &Event| ids(&client.since(mark)).len() >= MESSAGES;
+        let (count, next) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let last = |event: &Event| {
+            // Each event is asked about again and again; it counts once.
+            if event.seq < next.load(Ordering::Relaxed) {
+                return false;
+            }
+            next.store(event.seq + 1, Ordering::Relaxed);
+            live(event) && count.fetch_add(1, Ordering::Relaxed) + 1 == MESSAGES
+        };
         client.wait_since(mark, "all the messages", last).await;
     }
     stop.send_replace(true);

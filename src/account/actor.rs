@@ -52,7 +52,9 @@ pub fn now() -> Now {
 enum Happened {
     Client(Option<ToAccount>),
     Server(Result<Event, LinkError>),
-    Connected(Result<AccountSession, ConnectError>),
+    Connected(Box<Result<AccountSession, ConnectError>>),
+    /// What waited for the server has gone out: the clients are read again.
+    Drained,
     Deadline,
     Shutdown,
 }
@@ -106,8 +108,11 @@ impl Actor {
         let queued = self.session.as_ref().map_or(0, |s| s.link.queued());
         tokio::select! {
             message = self.inbox.recv(), if queued < HIGH_WATER => Happened::Client(message),
-            event = drive(&mut self.session) => Happened::Server(event),
-            opened = connected(&mut self.connecting) => Happened::Connected(opened),
+            event = drive(&mut self.session) => match event {
+                Some(event) => Happened::Server(event),
+                None => Happened::Drained,
+            },
+            opened = connected(&mut self.connecting) => Happened::Connected(Box::new(opened)),
             () = until(wake) => Happened::Deadline,
             _ = self.shutdown.wait_for(|down| *down) => Happened::Shutdown,
         }
@@ -124,9 +129,9 @@ impl Actor {
                 }
             }
             Happened::Server(event) => self.from_server(event),
-            Happened::Connected(opened) => self.connected(opened),
+            Happened::Connected(opened) => self.connected(*opened),
             Happened::Deadline => self.handle(Input::Tick),
-            Happened::Client(None) | Happened::Shutdown => {}
+            Happened::Client(None) | Happened::Drained | Happened::Shutdown => {}
         }
     }
 
@@ -249,9 +254,13 @@ async fn close(mut link: Link) {
     let _ = tokio::time::timeout(FAREWELL, link.shutdown()).await;
 }
 
-async fn drive(session: &mut Option<AccountSession>) -> Result<Event, LinkError> {
+/// The session's next event; `None` when so little is left to send that the clients can be read again.
+async fn drive(session: &mut Option<AccountSession>) -> Option<Result<Event, LinkError>> {
     match session {
-        Some(session) => session.link.drive(true).await,
+        Some(session) => {
+            let low = (session.link.queued() >= HIGH_WATER).then_some(HIGH_WATER / 2);
+            session.link.drive_to(true, low).await
+        }
         None => std::future::pending().await,
     }
 }

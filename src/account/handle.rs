@@ -4,7 +4,8 @@
 //! A session sends every stanza that may be about a room of the account as [`ToAccount::Stanza`], counting them. The
 //! account consumes it, or gives it back as [`ToClient::Relay`] for the client's own stream, with the number of that
 //! client's stanzas it has seen. While more are under way (`seen` is behind), the session goes on sending the room's
-//! stanzas to the account, so none overtakes another; when it has caught up, the room is the session's own again.
+//! stanzas to the account, so none overtakes another; when it has caught up, the room is the session's own again. Of
+//! several stanzas given back at once only the last bears the full number, the others 0: all of them come first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,10 +130,12 @@ impl Queue {
     pub fn push(&self, item: ToClient) -> bool {
         let len = item.len();
         let before = self.bytes.fetch_add(len, Ordering::Relaxed);
-        if before > 0 && before + len > self.most_bytes {
-            return false;
+        let fits = before == 0 || before + len <= self.most_bytes;
+        let sent = fits && self.sender.try_send(item).is_ok();
+        if !sent {
+            self.bytes.fetch_sub(len, Ordering::Relaxed);
         }
-        self.sender.try_send(item).is_ok()
+        sent
     }
 }
 

@@ -87,10 +87,10 @@ impl Room {
     }
 
     fn groupchat(&mut self, now: Now, from: Option<String>, stanza: Stanza, out: &mut Vec<Out>) {
-        if from.as_deref() == Some(self.nick.as_str()) {
-            if let Some(id) = stanza.id() {
-                self.author(&id);
-            }
+        if from.as_deref() == Some(self.nick.as_str())
+            && let Some(id) = stanza.id()
+        {
+            self.author(&id);
         }
         let Ok(tree) = stanza.tree() else { return };
         let entering = matches!(self.phase, Phase::Entering { .. });

@@ -380,10 +380,10 @@ impl Room {
 
     fn presence_error(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Out>) {
         let answers = stanza.id().map(|id| id.into_owned());
-        if let Phase::Joining { id, keep, asker, .. } = self.phase.clone() {
-            if answers.as_deref().is_none_or(|answer| answer == id) {
-                return self.join_failed(now, stanza, keep, asker, out);
-            }
+        if let Phase::Joining { id, keep, asker, .. } = self.phase.clone()
+            && answers.as_deref().is_none_or(|answer| answer == id)
+        {
+            return self.join_failed(now, stanza, keep, asker, out);
         }
         if let Some(client) = answers.and_then(|id| self.author(&id)) {
             out.push(Out::One(client, Arc::new(Shared::new(&stanza, None))));
