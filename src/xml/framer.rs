@@ -1,13 +1,12 @@
 //! Cuts an XMPP stream (RFC 6120 §4, restricted as §11 says) into frames: one pass, strict, resumable.
 //!
 //! What it lets pass is well-formed XML 1.0 with namespaces, to the letter, so that every reader after it reads the
-//! same. It is stricter than XML in four points: names are ASCII; a namespace declaration holds no reference and no
-//! line break; 128 prefixes are in scope at most; and an end tag, a text or a CDATA section may not stand between
-//! stanzas. Nothing is unescaped, resolved or built: whoever wants to see inside a frame reads it again
-//! ([`super::element`]).
+//! same. Beyond what RFC 6120 restricts it is stricter than XML in three points: names are ASCII; a namespace
+//! declaration holds no reference, tab or line break; 128 prefixes may be in scope within a stanza. Nothing is
+//! unescaped, resolved or built: whoever wants to see inside a frame reads it again ([`super::element`]).
 //!
-//! This file knows the stream (declaration, header, children, closing tag); [`scanner`] scans one frame, with
-//! [`tag`], [`content`], [`namespaces`] and [`chars`].
+//! This file knows the stream (XML declaration, header, children, closing tag). `scanner` scans one frame: start tags
+//! are in `tag`, texts in `content`, prefixes in `namespaces`, bytes and characters in `chars`.
 
 mod chars;
 mod content;
@@ -206,35 +205,36 @@ impl Framer {
     /// The next complete frame, taken off the front of `buf`; `None` when more bytes are needed.
     /// White space between stanzas (keepalives) is dropped.
     pub fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, FramingError> {
-        self.advance(buf).map_err(|fault| self.fail(*fault.0))
+        match self.advance(buf) {
+            Ok(false) => Ok(None),
+            Ok(true) => self.cut(buf).map(Some).map_err(|fault| self.fail(fault)),
+            Err(fault) => Err(self.fail(fault)),
+        }
     }
 
     #[cold]
-    fn fail(&mut self, error: FramingError) -> FramingError {
+    fn fail(&mut self, fault: Fault) -> FramingError {
         self.stage = Stage::Failed;
-        self.failed = Some(error);
+        self.failed = Some(*fault.0);
         self.scanner = Scanner::default();
-        error
+        *fault.0
     }
 
-    fn advance(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, Fault> {
+    /// Takes what it can of `buf`; true once a frame is complete.
+    fn advance(&mut self, buf: &mut BytesMut) -> Result<bool, Fault> {
         while self.stage != Stage::Frame {
             if !self.begin(buf)? {
-                return Ok(None);
+                return Ok(false);
             }
         }
         // What is beyond the limit is not looked at, so that any chunking gives the same error.
         let there = buf.len().min(self.room);
-        if self.scanner.scan(&buf[..there], &self.header, &self.limits)? {
-            self.cut(buf).map(Some)
-        } else if there < buf.len() {
-            Err(TOO_LARGE.into())
-        } else {
-            Ok(None)
-        }
+        let complete = self.scanner.scan(&buf[..there], &self.header, &self.limits)?;
+        if !complete && there < buf.len() { Err(TOO_LARGE.into()) } else { Ok(complete) }
     }
 
     /// Between frames: goes on to what comes next; false when more bytes are needed for that.
+    #[inline(never)]
     fn begin(&mut self, buf: &mut BytesMut) -> Result<bool, Fault> {
         match self.stage {
             Stage::Start => match buf[..] {
@@ -272,6 +272,7 @@ impl Framer {
     }
 
     /// Takes the frame that has been scanned off `buf`.
+    #[inline(never)]
     fn cut(&mut self, buf: &mut BytesMut) -> Result<Frame, Fault> {
         let kind = self.scanner.kind;
         if kind == Kind::Header {

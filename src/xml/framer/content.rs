@@ -7,6 +7,7 @@ use super::{Fault, FramingError, wrong};
 const CDATA_START: &[u8] = b"[CDATA[";
 
 impl Scanner {
+    #[inline(never)]
     pub(super) fn text(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         while let Some(b) = self.next_special(bytes)? {
             self.at += 1;
@@ -27,6 +28,7 @@ impl Scanner {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn cdata_start(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         examined(1);
         if bytes[self.at] != CDATA_START[self.at - self.token] {
@@ -39,6 +41,7 @@ impl Scanner {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn cdata(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         while let Some(b) = self.next_special(bytes)? {
             self.at += 1;
@@ -55,6 +58,7 @@ impl Scanner {
     }
 
     /// The next byte that may mean something, after running over what does not; it stays at `self.at`.
+    #[inline(always)]
     fn next_special(&mut self, bytes: &[u8]) -> Result<Option<u8>, Fault> {
         loop {
             match bytes.get(self.at) {
@@ -81,6 +85,7 @@ impl Scanner {
         }
     }
 
+    #[inline(never)]
     pub(super) fn reference(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.at = skip(bytes, self.at, REFERENCE);
         if self.at < bytes.len() {

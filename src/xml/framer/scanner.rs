@@ -132,6 +132,7 @@ impl Scanner {
         Ok(self.state == State::Complete)
     }
 
+    #[inline(never)]
     fn markup(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), Fault> {
         self.token = self.at;
         self.state = match bytes[self.at] {
@@ -165,6 +166,7 @@ impl Scanner {
     }
 
     /// Looks for the end of a start tag of which more bytes have come.
+    #[inline(never)]
     fn start_tag_end(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<(), Fault> {
         while let Some(&b) = bytes.get(self.at) {
             match b {
@@ -186,6 +188,7 @@ impl Scanner {
         Ok(())
     }
 
+    #[inline(never)]
     fn end_name(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
         let expected = self.open.last().map_or(&*header.stream, |open| open.name.of(bytes));
         let rest = &expected[self.at - self.token..];
@@ -201,6 +204,7 @@ impl Scanner {
         Ok(())
     }
 
+    #[inline(never)]
     fn end_space(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.at = skip(bytes, self.at, SPACE);
         match bytes.get(self.at) {
@@ -218,6 +222,7 @@ impl Scanner {
         Ok(())
     }
 
+    #[inline(never)]
     fn exclamation(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match bytes[self.at] {
             b'[' if !self.open.is_empty() => self.state = State::CDataStart,

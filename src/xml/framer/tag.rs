@@ -64,6 +64,7 @@ struct Tag {
 impl Scanner {
     /// Reads the start tag whose name begins at `self.token`; goes on after it. False if it is not complete: nothing
     /// has changed then, but for scratch memory.
+    #[inline(never)]
     pub(super) fn tag(&mut self, bytes: &[u8], header: &Inherited, limits: &Limits) -> Result<bool, Fault> {
         let outer_scope = self.scope.len();
         let result = self.read_tag(bytes, header, limits, outer_scope);
@@ -111,6 +112,7 @@ impl Scanner {
     }
 
     /// Reads an attribute; where it ends.
+    #[inline(always)]
     fn attribute(
         &mut self,
         bytes: &[u8],
@@ -193,6 +195,7 @@ impl Scanner {
         Ok(())
     }
 
+    #[inline(never)]
     fn resolve_attributes(&mut self, bytes: &[u8], header: &Inherited) -> Result<(), Fault> {
         for i in 0..self.attributes.len() {
             let attribute = self.attributes[i];
@@ -215,6 +218,7 @@ impl Scanner {
 }
 
 /// The name at `start`, whose first byte has been checked; `None` if it may go on.
+#[inline(always)]
 fn qualified_name(bytes: &[u8], start: usize) -> Result<Option<Name>, Fault> {
     let (mut at, mut colon) = (skip(bytes, start, NAME), 0);
     if bytes.get(at) == Some(&b':') {
@@ -234,6 +238,7 @@ fn qualified_name(bytes: &[u8], start: usize) -> Result<Option<Name>, Fault> {
 }
 
 /// The value after an attribute's name.
+#[inline(always)]
 fn attribute_value(bytes: &[u8], at: usize) -> Result<Option<Value>, Fault> {
     let at = skip(bytes, at, SPACE);
     match bytes.get(at) {
