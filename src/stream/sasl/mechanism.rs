@@ -87,12 +87,14 @@ pub struct ChannelBinding {
 }
 
 impl ChannelBinding {
-    /// The type and data to bind with: `tls-exporter` unless the server lists its types without it.
+    /// The type and data to bind with: `tls-exporter` before `tls-server-end-point`, of those the server lists.
+    /// Without a list (XEP-0440) there is no telling: ejabberd 23.01 offers `-PLUS` and takes `tls-unique` alone,
+    /// which TLS 1.3 does not have.
     fn pick(&self, listed: Option<&[&str]>) -> Option<(&'static str, Vec<u8>)> {
-        let allowed = |name: &str| listed.is_none_or(|list| list.contains(&name));
+        let listed = listed?;
         [("tls-exporter", &self.exporter), ("tls-server-end-point", &self.server_end_point)]
             .into_iter()
-            .find_map(|(name, data)| Some((name, data.clone().filter(|_| allowed(name))?)))
+            .find_map(|(name, data)| Some((name, data.clone().filter(|_| listed.contains(&name))?)))
     }
 }
 
