@@ -1,0 +1,101 @@
+//! Keeping the account session: when it is opened, what its end means for rooms and clients, when it is closed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::account::account::{Account, Link, Output, to_one};
+use crate::muc::{ClientId, Now};
+
+/// The first wait after the account session could not be opened, and the longest.
+pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+/// How long an account session without rooms is kept.
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(30);
+
+impl Account {
+    pub(super) fn wants_session(&self) -> bool {
+        !self.rooms.is_empty() || !self.pending.is_empty()
+    }
+
+    pub(super) fn connect(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.link = Link::Connecting { patience: now.at + self.connect_timeout };
+        out.push(Output::Connect);
+    }
+
+    pub(super) fn session_up(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.link = Link::Up;
+        self.retry_wait = RETRY.0;
+        let session = self.session.clone();
+        self.each_room(now, out, |room, outs| room.session_up(now, &session, outs));
+        for (client, room, stanza) in std::mem::take(&mut self.pending) {
+            self.dispatch(now, client, &room, stanza, out);
+        }
+    }
+
+    pub(super) fn session_failed(&mut self, now: Now, barred: bool, out: &mut Vec<Output>) {
+        self.link = match barred {
+            true => Link::Barred,
+            false => Link::Down { retry_at: Some(now.at + self.retry_wait) },
+        };
+        self.retry_wait = (self.retry_wait * 2).min(RETRY.1);
+        self.give_up_waiting(now, out);
+    }
+
+    /// Who waits for the account session joins by itself, as if the proxy were not there.
+    pub(super) fn give_up_waiting(&mut self, now: Now, out: &mut Vec<Output>) {
+        let waiting: Vec<(ClientId, String)> = self
+            .clients
+            .keys()
+            .flat_map(|c| self.rooms.iter().filter(|(_, r)| r.knows(*c)).map(|(jid, _)| (*c, jid.clone())))
+            .collect();
+        for (client, room) in waiting {
+            if let Some(known) = self.clients.get_mut(&client) {
+                known.passing.insert(room);
+            }
+        }
+        self.each_room(now, out, |room, outs| room.give_up_waiters(outs));
+        let pending = std::mem::take(&mut self.pending);
+        let last: HashMap<(ClientId, String), usize> =
+            pending.iter().enumerate().map(|(at, (c, r, _))| ((*c, r.clone()), at)).collect();
+        for (at, (client, room, stanza)) in pending.into_iter().enumerate() {
+            self.pass(client, &room, stanza, true, out);
+            if last.get(&(client, room.clone())) == Some(&at) {
+                self.settle(client, &room, out);
+            }
+        }
+    }
+
+    pub(super) fn session_lost(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.link = Link::Down { retry_at: Some(now.at + self.retry_wait) };
+        let errors = self.iqs.session_lost();
+        out.extend(errors.iter().map(|(client, error)| to_one(*client, error)));
+        self.each_room(now, out, |room, outs| room.session_lost(outs));
+        self.reopen_if_wanted(now, out);
+    }
+
+    pub(super) fn reopen_if_wanted(&mut self, now: Now, out: &mut Vec<Output>) {
+        let ready = matches!(self.link, Link::Down { retry_at } if retry_at.is_none_or(|at| now.at >= at));
+        if ready && self.wants_session() {
+            self.connect(now, out);
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        match self.link {
+            Link::Connecting { patience } if now.at >= patience => self.give_up_waiting(now, out),
+            Link::Down { .. } => self.reopen_if_wanted(now, out),
+            Link::Up if self.idle_since.is_some_and(|since| now.at >= since + IDLE_TIME) => {
+                self.link = Link::Down { retry_at: None };
+                out.push(Output::Disconnect);
+            }
+            Link::Up => self.each_room(now, out, |room, outs| room.tick(now, outs)),
+            _ => {}
+        }
+    }
+
+    pub(super) fn note_idle(&mut self, now: Now) {
+        self.idle_since = match self.wants_session() {
+            true => None,
+            false => self.idle_since.or(Some(now.at)),
+        };
+    }
+}
