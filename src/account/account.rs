@@ -22,6 +22,10 @@ use crate::xmpp::stanza::Stanza;
 /// How many stanzas of its clients an account keeps while its session is being opened.
 const MOST_PENDING: usize = 4096;
 
+/// The largest stanza that goes out on the account session: Prosody ends a stream for more than 256 KiB, and this
+/// one is everybody's. What is added on the way is not counted.
+const MOST_UP: usize = 255 * 1024;
+
 /// What happens to an account.
 #[derive(Debug)]
 pub enum Input {
@@ -64,15 +68,14 @@ pub enum Output {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Link {
-    /// Not before that time.
-    Down {
-        retry_at: Option<Instant>,
-    },
-    /// Being opened; clients that wait pass through then.
-    Connecting {
-        patience: Instant,
-    },
-    Up,
+    /// Not opened before that time.
+    Down { retry_at: Option<Instant> },
+    /// It was up and is lost; opened again at that time, and joins wait for that.
+    Lost { retry_at: Instant },
+    /// Being opened.
+    Connecting,
+    /// Since that time.
+    Up { since: Instant },
     /// The keys do not work.
     Barred,
 }
@@ -94,6 +97,8 @@ pub struct Account {
     pub(super) settings: Arc<Settings>,
     pub(super) connect_timeout: Duration,
     pub(super) link: Link,
+    /// Who waits for the account session waits until then.
+    pub(super) patience: Option<Instant>,
     pub(super) retry_wait: Duration,
     pub(super) rooms: HashMap<String, Room>,
     pub(super) clients: HashMap<ClientId, Client>,
@@ -114,6 +119,7 @@ impl Account {
             settings,
             connect_timeout,
             link: Link::Down { retry_at: None },
+            patience: None,
             retry_wait: RETRY.0,
             rooms: HashMap::new(),
             clients: HashMap::new(),
@@ -149,7 +155,7 @@ impl Account {
             Input::SessionFailed(barred) => self.session_failed(now, barred, out),
             Input::SessionLost => self.session_lost(now, out),
             Input::KeysChanged => {
-                if matches!(self.link, Link::Barred | Link::Down { .. }) {
+                if !self.is_up() && self.link != Link::Connecting {
                     self.link = Link::Down { retry_at: None };
                     self.retry_wait = RETRY.0;
                     self.reopen_if_wanted(now, out);
@@ -170,15 +176,15 @@ impl Account {
     /// When [`Input::Tick`] is wanted.
     pub fn deadline(&self) -> Option<Instant> {
         let link = match self.link {
-            Link::Connecting { patience } if !self.pending.is_empty() => Some(patience),
             Link::Down { retry_at } if self.wants_session() => retry_at,
-            Link::Up => self.idle_since.map(|since| since + IDLE_TIME),
+            Link::Lost { retry_at } if self.wants_session() => Some(retry_at),
+            Link::Up { .. } => self.idle_since.map(|since| since + IDLE_TIME),
             _ => None,
         };
+        let patience = self.patience.filter(|_| !self.is_up());
         // Rooms wait for nothing while there is no session.
-        let up = self.link == Link::Up;
-        let rooms = self.rooms.values().filter(|_| up).filter_map(Room::deadline).min();
-        link.into_iter().chain(rooms).min()
+        let rooms = self.rooms.values().filter(|_| self.is_up()).filter_map(Room::deadline).min();
+        [link, patience, rooms].into_iter().flatten().min()
     }
 
     // ---- clients
@@ -211,7 +217,7 @@ impl Account {
             out.push(Output::Client(client, ToClient::Relay { stanza, seen, passes_through: true }));
             return;
         }
-        if self.link == Link::Up {
+        if self.is_up() {
             self.dispatch(now, client, &room, stanza, out);
         } else {
             self.without_session(now, client, room, stanza, out);
@@ -233,6 +239,11 @@ impl Account {
             self.rooms.insert(room.to_owned(), new);
         }
         match self.rooms.get_mut(room) {
+            Some(found) if stanza.bytes().len() > MOST_UP && found.knows(client) => {
+                let text = "too large for the server";
+                let reply = error_reply(&stanza, "", StanzaCondition::PolicyViolation, text);
+                out.extend(reply.map(|r| to_one(client, &Stanza::own(r))));
+            }
             Some(found) => {
                 let mut outs = Vec::new();
                 found.from_client(now, client, stanza, &mut outs);
@@ -248,18 +259,16 @@ impl Account {
         let waits = self.rooms.get(&room).is_some_and(|r| r.knows(client))
             || self.pending.iter().any(|(c, r, _)| *c == client && *r == room);
         let join = Join::read(&stanza).is_some();
-        let can_open = match self.link {
+        let can_wait = match self.link {
             Link::Down { retry_at } => retry_at.is_none_or(|at| now.at >= at),
-            Link::Connecting { patience } => now.at < patience,
-            Link::Up => true,
+            Link::Lost { .. } | Link::Connecting => self.patience.is_none_or(|until| now.at < until),
+            Link::Up { .. } => true,
             Link::Barred => false,
         };
-        if (waits || join) && can_open && self.pending.len() < MOST_PENDING {
+        if (waits || join) && can_wait && self.pending.len() < MOST_PENDING {
+            self.patience.get_or_insert(now.at + self.connect_timeout);
             self.pending.push_back((client, room, stanza));
-            if matches!(self.link, Link::Down { .. }) {
-                self.connect(now, out);
-            }
-            return;
+            return self.reopen_if_wanted(now, out);
         }
         self.pass(client, &room, stanza, join || waits, out);
         self.settle(client, &room, out);
