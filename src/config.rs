@@ -19,7 +19,6 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::net::tls::CertificateFiles;
 use crate::xml::framer;
 
 /// All that an operator can say.
@@ -194,13 +193,6 @@ pub struct Domain {
     pub key: PathBuf,
     /// Its server.
     pub upstream: Upstream,
-}
-
-impl Domain {
-    /// What [`crate::net::tls::ServerTls`] loads.
-    pub fn certificate_files(&self) -> CertificateFiles {
-        CertificateFiles { domain: self.name.clone(), certificate: self.certificate.clone(), key: self.key.clone() }
-    }
 }
 
 /// How a domain's server is reached.

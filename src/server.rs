@@ -25,7 +25,7 @@ use crate::store::{SqliteStore, Store};
 /// Runs the proxy until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
     let store = open_store(&config)?;
-    let (tls, warnings) = ServerTls::new(config.domains.iter().map(|d| d.certificate_files()).collect())?;
+    let (tls, warnings) = ServerTls::new(config.domains.iter().map(Into::into).collect())?;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let tls = Arc::new(tls);
     let mut listeners = Vec::new();

@@ -10,7 +10,6 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
 use support::driver::{Client, Event, Login, Occupant};
 use support::proxy::{Proxy, Setup};
 use support::server::{Kind, Options, Server};
@@ -306,14 +305,20 @@ async fn put_out(kind: Kind) {
         for (client, mark) in clients.iter().zip(marks) {
             let out = |e: &Event| e.is("presence", &["unavailable", code, "110", &format!("from='{room}/alice'")]);
             let seen = client.wait_since(mark, name, out).await;
-            assert!(seen.attr("to").is_some_and(|to| to.ends_with(&client.name)), "{}", seen.xml);
+            let own = client.name.replace('/', "@localhost/");
+            assert_eq!(seen.attr("to").as_ref(), Some(&own), "{}", seen.xml);
+            // Where the room names the JID in its item, it is the client's own too.
+            assert_eq!(seen.xml.matches("jid='").count() + 1, seen.xml.matches(&own).count(), "{}", seen.xml);
         }
         if name != "destroy" {
             assert_eq!(nicks(&owner.view(&room).await), ["carol"]);
         }
     }
-    let refused = clients[0].try_join(&server.room("ban"), "alice", json!({})).await.expect_err("she is banned");
-    assert_eq!(refused.error, "forbidden");
+    let (mark, room) = (clients[0].mark(), server.room("ban"));
+    let join = format!("<presence to='{room}/alice' id='again'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+    clients[0].raw(&join).await;
+    let refused = |e: &Event| e.is("presence", &["<forbidden", "again"]) && e.attr("type").as_deref() == Some("error");
+    clients[0].wait_since(mark, "the refusal", refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,19 +57,17 @@ struct Script<'a> {
 
 impl Script<'_> {
     async fn alice_does(&self, xml: &str, until: &str, pieces: &[&str]) {
-        self.alice_waits(xml, Some(&self.alice), until, pieces).await;
+        self.alice_waits(xml, &self.alice, until, pieces).await;
     }
 
     async fn bob_does(&self, xml: &str, until: &str, pieces: &[&str]) {
-        self.alice_waits(xml, Some(&self.bob), until, pieces).await;
+        self.alice_waits(xml, &self.bob, until, pieces).await;
     }
 
     /// `who` sends; the script goes on when alice has seen what belongs to it.
-    async fn alice_waits(&self, xml: &str, who: Option<&Client>, until: &str, pieces: &[&str]) {
+    async fn alice_waits(&self, xml: &str, who: &Client, until: &str, pieces: &[&str]) {
         let mark = self.alice.mark();
-        if let Some(who) = who {
-            who.raw(&xml.replace("ROOM", self.room)).await;
-        }
+        who.raw(&xml.replace("ROOM", self.room)).await;
         let pieces: Vec<String> = pieces.iter().map(|p| p.replace("ROOM", self.room)).collect();
         let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
         self.alice.wait_since(mark, &format!("{until} {pieces:?} after {xml}"), |e| e.is(until, &pieces)).await;
@@ -81,8 +79,9 @@ impl Script<'_> {
         let muc = "<x xmlns='http://jabber.org/protocol/muc'>";
         self.alice_does(&format!("<presence to='ROOM/Alice' id='j1'>{muc}</x></presence>"), "message", &["<subject"])
             .await;
+        let mark = self.alice.mark();
         self.bob.join(self.room, "Bob").await;
-        self.alice_waits("", None, "presence", &["/Bob"]).await;
+        self.alice.wait_since(mark, "Bob", |e| e.is("presence", &["/Bob"])).await;
         self.alice_does(
             "<message to='ROOM' type='groupchat' id='a1'><body>hello &amp; welcome</body></message>",
             "message",
@@ -139,7 +138,9 @@ impl Script<'_> {
 
     fn transcript(&self) -> Vec<String> {
         let stanzas = self.alice.since(self.mark).into_iter().filter(|e| e.kind == "stanza");
-        stanzas.map(|e| normalised(&e, &OWN_IDS)).filter(|s| !s.contains("sync-")).collect()
+        // Of the answers those to the script: slixmpp asks servers and rooms by itself, when it likes.
+        let of_script = |e: &Event| e.name() != "iq" || e.attr("id").is_some_and(|id| OWN_IDS.contains(&id.as_str()));
+        stanzas.filter(of_script).map(|e| normalised(&e, &OWN_IDS)).collect()
     }
 }
 
@@ -167,13 +168,16 @@ async fn same_transcript(kind: Kind) {
     // docs/transparency.md: ejabberd's presence of the bare room at a leave.
     let bare_room = format!("from=\"{room}\"");
     let named = |line: &&String| !(line.contains("\"unavailable\"") && line.contains(&bare_room));
-    let direct: Vec<&String> = direct.iter().filter(named).collect();
-    let proxied: Vec<&String> = proxied.iter().filter(named).collect();
+    // The same: ejabberd repeats the language of a ping in its answer.
+    let plain =
+        |line: &String| if line.contains("id=\"q2\"") { line.replace(" lang=\"en\"", "") } else { line.clone() };
+    let direct: Vec<String> = direct.iter().filter(named).map(plain).collect();
+    let proxied: Vec<String> = proxied.iter().filter(named).map(plain).collect();
     for (at, (direct, proxied)) in direct.iter().zip(&proxied).enumerate() {
         assert_eq!(direct, proxied, "stanza {at} differs (direct, proxied)");
     }
     assert_eq!(direct.len(), proxied.len(), "direct {direct:#?}\nproxied {proxied:#?}");
-    assert!(direct.len() >= 18, "the script has run: {direct:#?}");
+    assert!(direct.len() >= 14, "the script has run: {direct:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

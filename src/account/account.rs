@@ -10,7 +10,7 @@ use jid::{BareJid, FullJid};
 use crate::account::archive::Queries;
 use crate::account::handle::ToClient;
 use crate::account::iq::Iqs;
-use crate::account::own;
+use crate::account::upkeep::{IDLE_TIME, RETRY};
 use crate::muc::join::Join;
 use crate::muc::room::Room;
 use crate::muc::{ClientId, Now, Out, Settings};
@@ -21,12 +21,10 @@ use crate::xmpp::stanza::Stanza;
 
 /// How many stanzas of its clients an account keeps while its session is being opened.
 const MOST_PENDING: usize = 4096;
-/// How many messages to the account session wait for a client.
-const MOST_STRAYS: usize = 100;
-/// How long an account session without rooms is kept.
-const IDLE_TIME: Duration = Duration::from_secs(30);
-/// The first wait after the account session could not be opened, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+
+/// The largest stanza that goes out on the account session: Prosody ends a stream for more than 256 KiB, and this
+/// one is everybody's. What is added on the way is not counted.
+const MOST_UP: usize = 255 * 1024;
 
 /// What happens to an account.
 #[derive(Debug)]
@@ -69,46 +67,47 @@ pub enum Output {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Link {
-    /// Not before that time.
-    Down {
-        retry_at: Option<Instant>,
-    },
-    /// Being opened; clients that wait pass through then.
-    Connecting {
-        patience: Instant,
-    },
-    Up,
+pub(super) enum Link {
+    /// Not opened before that time.
+    Down { retry_at: Option<Instant> },
+    /// It was up and is lost; opened again at that time, and joins wait for that.
+    Lost { retry_at: Instant },
+    /// Being opened.
+    Connecting,
+    /// Since that time.
+    Up { since: Instant },
     /// The keys do not work.
     Barred,
 }
 
 #[derive(Debug)]
-struct Client {
-    jid: FullJid,
+pub(super) struct Client {
+    pub(super) jid: FullJid,
     /// How many of its stanzas were seen.
-    seen: u64,
+    pub(super) seen: u64,
     /// Rooms that it joins on its own stream, as long as stanzas to them may still be under way to us.
-    passing: HashSet<String>,
+    pub(super) passing: HashSet<String>,
 }
 
 /// One account.
 #[derive(Debug)]
 pub struct Account {
-    jid: BareJid,
-    session: String,
-    settings: Arc<Settings>,
-    connect_timeout: Duration,
-    link: Link,
-    retry_wait: Duration,
-    rooms: HashMap<String, Room>,
-    clients: HashMap<ClientId, Client>,
+    pub(super) jid: BareJid,
+    pub(super) session: String,
+    pub(super) settings: Arc<Settings>,
+    pub(super) connect_timeout: Duration,
+    pub(super) link: Link,
+    /// Who waits for the account session waits until then.
+    pub(super) patience: Option<Instant>,
+    pub(super) retry_wait: Duration,
+    pub(super) rooms: HashMap<String, Room>,
+    pub(super) clients: HashMap<ClientId, Client>,
     /// What clients sent while the account session was being opened, in order.
-    pending: VecDeque<(ClientId, String, Stanza)>,
-    strays: VecDeque<Arc<Shared>>,
-    iqs: Iqs,
-    queries: Queries,
-    idle_since: Option<Instant>,
+    pub(super) pending: VecDeque<(ClientId, String, Stanza)>,
+    pub(super) strays: VecDeque<Arc<Shared>>,
+    pub(super) iqs: Iqs,
+    pub(super) queries: Queries,
+    pub(super) idle_since: Option<Instant>,
 }
 
 impl Account {
@@ -120,6 +119,7 @@ impl Account {
             settings,
             connect_timeout,
             link: Link::Down { retry_at: None },
+            patience: None,
             retry_wait: RETRY.0,
             rooms: HashMap::new(),
             clients: HashMap::new(),
@@ -155,7 +155,7 @@ impl Account {
             Input::SessionFailed(barred) => self.session_failed(now, barred, out),
             Input::SessionLost => self.session_lost(now, out),
             Input::KeysChanged => {
-                if matches!(self.link, Link::Barred | Link::Down { .. }) {
+                if !self.is_up() && self.link != Link::Connecting {
                     self.link = Link::Down { retry_at: None };
                     self.retry_wait = RETRY.0;
                     self.reopen_if_wanted(now, out);
@@ -176,15 +176,15 @@ impl Account {
     /// When [`Input::Tick`] is wanted.
     pub fn deadline(&self) -> Option<Instant> {
         let link = match self.link {
-            Link::Connecting { patience } if !self.pending.is_empty() => Some(patience),
             Link::Down { retry_at } if self.wants_session() => retry_at,
-            Link::Up => self.idle_since.map(|since| since + IDLE_TIME),
+            Link::Lost { retry_at } if self.wants_session() => Some(retry_at),
+            Link::Up { .. } => self.idle_since.map(|since| since + IDLE_TIME),
             _ => None,
         };
+        let patience = self.patience.filter(|_| !self.is_up());
         // Rooms wait for nothing while there is no session.
-        let up = self.link == Link::Up;
-        let rooms = self.rooms.values().filter(|_| up).filter_map(Room::deadline).min();
-        link.into_iter().chain(rooms).min()
+        let rooms = self.rooms.values().filter(|_| self.is_up()).filter_map(Room::deadline).min();
+        [link, patience, rooms].into_iter().flatten().min()
     }
 
     // ---- clients
@@ -217,7 +217,7 @@ impl Account {
             out.push(Output::Client(client, ToClient::Relay { stanza, seen, passes_through: true }));
             return;
         }
-        if self.link == Link::Up {
+        if self.is_up() {
             self.dispatch(now, client, &room, stanza, out);
         } else {
             self.without_session(now, client, room, stanza, out);
@@ -225,7 +225,7 @@ impl Account {
     }
 
     /// The account session is up: the stanza goes to the room's machine.
-    fn dispatch(&mut self, now: Now, client: ClientId, room: &str, stanza: Stanza, out: &mut Vec<Output>) {
+    pub(super) fn dispatch(&mut self, now: Now, client: ClientId, room: &str, stanza: Stanza, out: &mut Vec<Output>) {
         if stanza.is_iq() && (stanza.is_type("result") || stanza.is_type("error")) {
             match self.iqs.hand_out(client, &stanza) {
                 Some(answer) => out.push(Output::Up(answer)),
@@ -239,6 +239,11 @@ impl Account {
             self.rooms.insert(room.to_owned(), new);
         }
         match self.rooms.get_mut(room) {
+            Some(found) if stanza.bytes().len() > MOST_UP && found.knows(client) => {
+                let text = "too large for the server";
+                let reply = error_reply(&stanza, "", StanzaCondition::PolicyViolation, text);
+                out.extend(reply.map(|r| to_one(client, &Stanza::own(r))));
+            }
             Some(found) => {
                 let mut outs = Vec::new();
                 found.from_client(now, client, stanza, &mut outs);
@@ -254,24 +259,22 @@ impl Account {
         let waits = self.rooms.get(&room).is_some_and(|r| r.knows(client))
             || self.pending.iter().any(|(c, r, _)| *c == client && *r == room);
         let join = Join::read(&stanza).is_some();
-        let can_open = match self.link {
+        let can_wait = match self.link {
             Link::Down { retry_at } => retry_at.is_none_or(|at| now.at >= at),
-            Link::Connecting { patience } => now.at < patience,
-            Link::Up => true,
+            Link::Lost { .. } | Link::Connecting => self.patience.is_none_or(|until| now.at < until),
+            Link::Up { .. } => true,
             Link::Barred => false,
         };
-        if (waits || join) && can_open && self.pending.len() < MOST_PENDING {
+        if (waits || join) && can_wait && self.pending.len() < MOST_PENDING {
+            self.patience.get_or_insert(now.at + self.connect_timeout);
             self.pending.push_back((client, room, stanza));
-            if matches!(self.link, Link::Down { .. }) {
-                self.connect(now, out);
-            }
-            return;
+            return self.reopen_if_wanted(now, out);
         }
         self.pass(client, &room, stanza, join || waits, out);
         self.settle(client, &room, out);
     }
 
-    fn pass(&mut self, client: ClientId, room: &str, stanza: Stanza, joins: bool, out: &mut Vec<Output>) {
+    pub(super) fn pass(&mut self, client: ClientId, room: &str, stanza: Stanza, joins: bool, out: &mut Vec<Output>) {
         let Some(known) = self.clients.get_mut(&client) else { return };
         if joins {
             known.passing.insert(room.to_owned());
@@ -282,7 +285,7 @@ impl Account {
 
     /// After a client's stanzas to a room were dealt with: if the room has no more business with the client, its
     /// session must learn so, once everything else about the room is on its way to it.
-    fn settle(&mut self, client: ClientId, room: &str, out: &mut Vec<Output>) {
+    pub(super) fn settle(&mut self, client: ClientId, room: &str, out: &mut Vec<Output>) {
         let Some(known) = self.clients.get(&client) else { return };
         let busy = self.rooms.get(room).is_some_and(|r| r.knows(client))
             || self.pending.iter().any(|(c, r, _)| *c == client && r == room);
@@ -306,7 +309,7 @@ impl Account {
 
     // ---- rooms
 
-    fn each_room(&mut self, now: Now, out: &mut Vec<Output>, mut act: impl FnMut(&mut Room, &mut Vec<Out>)) {
+    pub(super) fn each_room(&mut self, now: Now, out: &mut Vec<Output>, mut act: impl FnMut(&mut Room, &mut Vec<Out>)) {
         let mut done: Vec<(String, Vec<Out>)> = Vec::new();
         for (jid, room) in &mut self.rooms {
             let mut outs = Vec::new();
@@ -321,7 +324,7 @@ impl Account {
     }
 
     /// Turns a room's wishes into the account's.
-    fn spread(&mut self, now: Now, room: &str, outs: Vec<Out>, out: &mut Vec<Output>) {
+    pub(super) fn spread(&mut self, now: Now, room: &str, outs: Vec<Out>, out: &mut Vec<Output>) {
         let mut unsettled: Vec<ClientId> = Vec::new();
         for wish in outs {
             match wish {
@@ -364,157 +367,6 @@ impl Account {
         }
     }
 
-    // ---- the account session
-
-    fn wants_session(&self) -> bool {
-        !self.rooms.is_empty() || !self.pending.is_empty()
-    }
-
-    fn connect(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.link = Link::Connecting { patience: now.at + self.connect_timeout };
-        out.push(Output::Connect);
-    }
-
-    fn session_up(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.link = Link::Up;
-        self.retry_wait = RETRY.0;
-        let session = self.session.clone();
-        self.each_room(now, out, |room, outs| room.session_up(now, &session, outs));
-        for (client, room, stanza) in std::mem::take(&mut self.pending) {
-            self.dispatch(now, client, &room, stanza, out);
-        }
-    }
-
-    fn session_failed(&mut self, now: Now, barred: bool, out: &mut Vec<Output>) {
-        self.link = match barred {
-            true => Link::Barred,
-            false => Link::Down { retry_at: Some(now.at + self.retry_wait) },
-        };
-        self.retry_wait = (self.retry_wait * 2).min(RETRY.1);
-        self.give_up_waiting(now, out);
-    }
-
-    /// Who waits for the account session joins by itself, as if the proxy were not there.
-    fn give_up_waiting(&mut self, now: Now, out: &mut Vec<Output>) {
-        let waiting: Vec<(ClientId, String)> = self
-            .clients
-            .keys()
-            .flat_map(|c| self.rooms.iter().filter(|(_, r)| r.knows(*c)).map(|(jid, _)| (*c, jid.clone())))
-            .collect();
-        for (client, room) in waiting {
-            if let Some(known) = self.clients.get_mut(&client) {
-                known.passing.insert(room);
-            }
-        }
-        self.each_room(now, out, |room, outs| room.give_up_waiters(outs));
-        let pending = std::mem::take(&mut self.pending);
-        let last: HashMap<(ClientId, String), usize> =
-            pending.iter().enumerate().map(|(at, (c, r, _))| ((*c, r.clone()), at)).collect();
-        for (at, (client, room, stanza)) in pending.into_iter().enumerate() {
-            self.pass(client, &room, stanza, true, out);
-            if last.get(&(client, room.clone())) == Some(&at) {
-                self.settle(client, &room, out);
-            }
-        }
-    }
-
-    fn session_lost(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.link = Link::Down { retry_at: Some(now.at + self.retry_wait) };
-        let errors = self.iqs.session_lost();
-        out.extend(errors.iter().map(|(client, error)| to_one(*client, error)));
-        self.each_room(now, out, |room, outs| room.session_lost(outs));
-        self.reopen_if_wanted(now, out);
-    }
-
-    fn reopen_if_wanted(&mut self, now: Now, out: &mut Vec<Output>) {
-        let ready = matches!(self.link, Link::Down { retry_at } if retry_at.is_none_or(|at| now.at >= at));
-        if ready && self.wants_session() {
-            self.connect(now, out);
-        }
-    }
-
-    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
-        match self.link {
-            Link::Connecting { patience } if now.at >= patience => self.give_up_waiting(now, out),
-            Link::Down { .. } => self.reopen_if_wanted(now, out),
-            Link::Up if self.idle_since.is_some_and(|since| now.at >= since + IDLE_TIME) => {
-                self.link = Link::Down { retry_at: None };
-                out.push(Output::Disconnect);
-            }
-            Link::Up => self.each_room(now, out, |room, outs| room.tick(now, outs)),
-            _ => {}
-        }
-    }
-
-    fn note_idle(&mut self, now: Now) {
-        self.idle_since = match self.wants_session() {
-            true => None,
-            false => self.idle_since.or(Some(now.at)),
-        };
-    }
-
-    // ---- from the server
-
-    fn from_server(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Output>) {
-        let from = stanza.from().map(|f| f.into_owned()).unwrap_or_default();
-        let bare = from.split('/').next().unwrap_or_default();
-        if stanza.is_iq() {
-            return self.iq_from_server(now, &from, bare, stanza, out);
-        }
-        if stanza.is_message()
-            && let Some((client, result)) = self.queries.result(&stanza)
-        {
-            out.push(to_one(client, &result));
-            return;
-        }
-        if let Some(room) = self.rooms.get_mut(bare) {
-            let mut outs = Vec::new();
-            room.from_room(now, stanza, &mut outs);
-            return self.spread(now, bare, outs, out);
-        }
-        if stanza.is_presence() {
-            return leave_unwanted(&stanza, out);
-        }
-        if stanza.is_message() && !stanza.is_type("groupchat") && !stanza.is_type("error") {
-            self.stray(&stanza, out);
-        }
-    }
-
-    /// A message to the account session itself: each client gets it once, or it waits for one.
-    fn stray(&mut self, stanza: &Stanza, out: &mut Vec<Output>) {
-        let frame = Arc::new(Shared::new(&stanza.edit().finish(), None));
-        if self.clients.is_empty() {
-            if self.strays.len() == MOST_STRAYS {
-                self.strays.pop_front();
-            }
-            self.strays.push_back(frame);
-            return;
-        }
-        out.extend(self.clients.keys().map(|c| Output::Client(*c, ToClient::Shared(frame.clone()))));
-    }
-
-    fn iq_from_server(&mut self, now: Now, from: &str, bare: &str, stanza: Stanza, out: &mut Vec<Output>) {
-        if stanza.is_type("result") || stanza.is_type("error") {
-            if let Some((client, answer)) = self.iqs.answered(&stanza) {
-                out.push(to_one(client, &answer));
-            }
-            return;
-        }
-        let room = self.rooms.get(bare).filter(|room| room.is_joined() && from.len() > bare.len());
-        if let Some(room) = room {
-            let audience = room.audience();
-            let chosen = self.iqs.belongs_to(&stanza).filter(|c| audience.contains(c)).or_else(|| room.shown_client());
-            if let Some(client) = chosen
-                && let Some(handed) = self.iqs.hand_in(now.at, client, &stanza)
-            {
-                out.push(to_one(client, &handed));
-                return;
-            }
-        }
-        let trusted = from.is_empty() || bare == self.jid.as_str() || bare == self.jid.domain().as_str();
-        out.extend(own::answer(&stanza, trusted).map(Output::Up));
-    }
-
     /// The clients, for whoever wants to know who is attached where.
     pub fn clients(&self) -> impl Iterator<Item = (ClientId, &FullJid)> {
         self.clients.iter().map(|(id, client)| (*id, &client.jid))
@@ -526,18 +378,8 @@ fn bare_to(stanza: &Stanza) -> Option<String> {
     Some(jid::Jid::new(&stanza.to()?).ok()?.to_bare().to_string())
 }
 
-fn to_one(client: ClientId, stanza: &Stanza) -> Output {
+pub(super) fn to_one(client: ClientId, stanza: &Stanza) -> Output {
     Output::Client(client, ToClient::Shared(Arc::new(Shared::new(stanza, None))))
-}
-
-/// Presence of a room that this account is not in: if it let us in, too late, that is undone (S19).
-fn leave_unwanted(stanza: &Stanza, out: &mut Vec<Output>) {
-    use crate::muc::codes::{MucUser, SELF};
-    let entered = stanza.type_().is_none() && stanza.tree().is_ok_and(|tree| MucUser::read(&tree).has(SELF));
-    if let (true, Some(from)) = (entered, stanza.from()) {
-        let to = crate::xml::writer::escape(&from).into_owned();
-        out.push(Output::Up(Stanza::own(format!("<presence to='{to}' type='unavailable'/>"))));
-    }
 }
 
 #[cfg(test)]

@@ -334,9 +334,11 @@ fn a_lost_session_is_told_by_110_and_333_and_the_room_is_joined_again() {
     assert!(seen[0].contains("remote-server-timeout") && seen[0].contains("id='q'"), "{seen:?}");
     assert!(seen[1].contains("333") && seen[1].contains("110") && seen[1].contains("unavailable"), "{seen:?}");
     assert!(seen[2].starts_with("detached"));
+    // It joins again at once, and waits.
+    stage.client(A, &join("nick", "a2"));
+    assert!(stage.seen(A).is_empty());
     stage.pass(Duration::from_secs(5));
     assert_eq!(stage.commands(), ["connect"]);
-    stage.client(A, &join("nick", "a2"));
     stage.give(Input::SessionUp);
     let up = stage.up();
     assert_eq!(up.len(), 1, "the rejoin serves the waiting client: {up:?}");
@@ -372,6 +374,27 @@ fn a_slow_account_session_does_not_hold_up_joins_for_ever() {
     assert!(stage.seen(A)[0].starts_with("relay seen=1 passes=true"));
     stage.give(Input::SessionUp);
     assert!(stage.up().is_empty());
+}
+
+#[test]
+fn a_session_that_is_lost_again_and_again_is_opened_more_and_more_rarely() {
+    let mut stage = Stage::joined();
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        stage.give(Input::SessionLost);
+        let lost = stage.now.at;
+        while !stage.commands().contains(&"connect") {
+            stage.pass(Duration::from_millis(100));
+        }
+        waits.push(stage.now.at - lost);
+        stage.give(Input::SessionUp);
+        stage.let_in("nick", "");
+    }
+    assert!(waits.windows(2).all(|pair| pair[1] > pair[0]), "{waits:?}");
+    stage.pass(Duration::from_secs(120));
+    stage.give(Input::SessionLost);
+    stage.pass(Duration::from_secs(2));
+    assert_eq!(stage.commands(), ["connect"], "one that had lasted is opened at once");
 }
 
 #[test]
@@ -562,4 +585,14 @@ fn an_idle_session_is_closed_and_dead_keys_wait_for_a_login() {
     stage.give(Input::KeysChanged);
     stage.client(B, &join("nick", "b1"));
     assert_eq!(stage.commands(), ["connect"]);
+}
+
+#[test]
+fn a_stanza_too_large_for_the_server_does_not_cost_everybody_the_session() {
+    let mut stage = Stage::joined();
+    let large = format!("<message to='{ROOM}' type='groupchat' id='l'><body>{}</body></message>", "x".repeat(300_000));
+    stage.client(A, &large);
+    assert!(stage.up().is_empty());
+    let seen = stage.seen(A);
+    assert!(seen.len() == 1 && seen[0].contains("policy-violation") && seen[0].contains("id='l'"), "{seen:?}");
 }

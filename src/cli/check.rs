@@ -61,7 +61,7 @@ fn check_config(config: &Config, report: &mut Report) {
     }
     // Each domain by itself, so that one's fault does not hide another's.
     for domain in &config.domains {
-        match ServerTls::new(vec![domain.certificate_files()]) {
+        match ServerTls::new(vec![domain.into()]) {
             Ok((_, warnings)) => {
                 report.fine.push(format!("{}: certificate {}", domain.name, domain.certificate.display()));
                 report.warnings.extend(warnings);

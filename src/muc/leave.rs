@@ -12,7 +12,7 @@ impl Room {
     /// An attached client sends unavailable to the room: it is shown its own leave at once.
     pub(super) fn client_leaves(&mut self, now: Now, client: ClientId, stanza: &Stanza, out: &mut Vec<Out>) {
         if let Some(own) = &self.own {
-            let gone = own.unavailable(&self.session, stanza.id().as_deref(), &[]);
+            let gone = own.unavailable(&self.session, Some(stanza), &[]);
             out.push(Out::One(client, Arc::new(gone)));
         }
         self.detach(now, client, out);

@@ -6,6 +6,7 @@ pub mod codes;
 pub mod history;
 pub mod join;
 mod leave;
+mod membership;
 mod message;
 mod nick;
 pub mod occupant;

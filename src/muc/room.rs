@@ -7,25 +7,19 @@ use std::time::{Duration, Instant};
 
 use crate::muc::codes::{self, Departure, MucUser};
 use crate::muc::history::History;
-use crate::muc::join::{Join, Waiter, rejoin};
+use crate::muc::join::{Join, Waiter};
+use crate::muc::membership::FIRST_RETRY;
 use crate::muc::occupant::Occupants;
 use crate::muc::presence::{Attached, Shown};
 use crate::muc::self_presence::{SelfPresence, with_own_jid};
 use crate::muc::subject::Subject;
 use crate::muc::{Audience, ClientId, Now, Out, Settings};
-use crate::xml::writer::escape;
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::{Kind, Stanza};
 
 /// What a client may send to a room whose join is not answered yet, in stanzas.
 const MOST_HELD: usize = 256;
-/// How long a room may take from our own presence to its subject, which ends the entry (XEP-0045 §7.2.15).
-const ENTRY_TIME: Duration = Duration::from_secs(5);
-/// The first wait before the account goes back to a room that removed it for a technical reason.
-const FIRST_RETRY: Duration = Duration::from_secs(2);
-/// The longest.
-const LAST_RETRY: Duration = Duration::from_secs(300);
 
 /// Where the account's membership stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +69,7 @@ pub struct Room {
     /// Nobody is attached since then.
     pub(super) empty_since: Option<Instant>,
     /// The wait before the next attempt to go back.
-    retry_wait: Duration,
+    pub(super) retry_wait: Duration,
     id_prefix: String,
     ids_made: u64,
 }
@@ -209,26 +203,6 @@ impl Room {
         }
     }
 
-    /// Sends the first waiter's join up as the account's.
-    fn start_join(&mut self, now: Now, out: &mut Vec<Out>) {
-        let keep = matches!(self.phase, Phase::Lost { .. });
-        let deadline = now.at + self.settings.join_timeout;
-        self.forget();
-        let Some(waiter) = self.waiting.front() else { return };
-        let id = waiter.join.id.clone().unwrap_or_default();
-        self.nick = waiter.join.nick.clone();
-        out.push(Out::Up(waiter.join.upstream(&self.jid, &self.nick, self.settings.history)));
-        self.phase = Phase::Joining { deadline, id, keep, asker: Some(waiter.client) };
-    }
-
-    /// Goes back to the room with nobody asking.
-    fn start_rejoin(&mut self, now: Now, out: &mut Vec<Out>) {
-        let id = self.next_id();
-        self.forget();
-        out.push(Out::Up(rejoin(&self.jid, &self.nick, &id, self.settings.history)));
-        self.phase = Phase::Joining { deadline: now.at + self.settings.join_timeout, id, keep: true, asker: None };
-    }
-
     /// What is known of the room holds no longer.
     pub(super) fn forget(&mut self) {
         self.occupants.clear();
@@ -301,38 +275,6 @@ impl Room {
         }
     }
 
-    #[expect(clippy::too_many_arguments)]
-    fn entered(
-        &mut self,
-        now: Now,
-        nick: &str,
-        stanza: Stanza,
-        user: &MucUser,
-        keep: bool,
-        asker: Option<ClientId>,
-        out: &mut Vec<Out>,
-    ) {
-        self.nick = nick.to_owned();
-        self.retry_wait = FIRST_RETRY;
-        self.own = Some(SelfPresence::joined(stanza, user));
-        self.unconfigured = user.has(codes::CREATED);
-        self.phase = Phase::Entering { deadline: now.at + ENTRY_TIME, keep };
-        if self.unconfigured && asker.is_none() {
-            // Nobody is there to configure it: XEP-0045 §10.1.2, else Prosody keeps everybody out.
-            self.accept_defaults(out);
-        }
-    }
-
-    fn accept_defaults(&mut self, out: &mut Vec<Out>) {
-        self.unconfigured = false;
-        let id = self.next_id();
-        out.push(Out::Up(Stanza::own(format!(
-            "<iq to='{}' type='set' id='{id}'><query xmlns='http://jabber.org/protocol/muc#owner'>\
-             <x xmlns='jabber:x:data' type='submit'/></query></iq>",
-            escape(&self.jid)
-        ))));
-    }
-
     fn occupant_unavailable(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
         let own = nick == self.nick && !matches!(self.phase, Phase::Joining { .. } | Phase::Out);
         if !own {
@@ -357,27 +299,6 @@ impl Room {
         }
     }
 
-    /// The account is out of the room. Who has asked to join meanwhile starts over.
-    pub(super) fn left(&mut self, now: Now, out: &mut Vec<Out>) {
-        self.forget();
-        self.phase = Phase::Out;
-        if self.waiting.is_empty() {
-            out.push(Out::Ended);
-        } else {
-            self.start_join(now, out);
-        }
-    }
-
-    /// The account was put out of the room without anybody's will.
-    fn lost(&mut self, now: Now, out: &mut Vec<Out>) {
-        self.forget();
-        self.phase = Phase::Lost { retry_at: Some(now.at + self.retry_wait) };
-        self.retry_wait = (self.retry_wait * 2).min(LAST_RETRY);
-        if !self.waiting.is_empty() {
-            self.start_join(now, out);
-        }
-    }
-
     fn presence_error(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Out>) {
         let answers = stanza.id().map(|id| id.into_owned());
         if let Phase::Joining { id, keep, asker, .. } = self.phase.clone()
@@ -390,71 +311,7 @@ impl Room {
         }
     }
 
-    fn join_failed(&mut self, now: Now, error: Stanza, keep: bool, asker: Option<ClientId>, out: &mut Vec<Out>) {
-        let asked = asker.and_then(|asker| self.waiting.pop_front_if(|w| w.client == asker));
-        if let Some(waiter) = asked {
-            out.push(Out::One(waiter.client, Arc::new(Shared::new(&error, None))));
-            self.phase = Phase::Out;
-            for stanza in waiter.held {
-                self.from_client(now, waiter.client, stanza, out);
-            }
-            if self.phase != Phase::Out {
-                // What the client had sent behind its join was another join.
-                return;
-            }
-        } else if keep && error_is_passing(&error) {
-            return self.lost(now, out);
-        }
-        self.left(now, out);
-    }
-
     // ---- the account session and the clock
-
-    /// The account session is gone, and with it our occupants. Attached clients are told 110 and 333.
-    pub fn session_lost(&mut self, out: &mut Vec<Out>) {
-        if let (Some(own), false) = (&self.own, self.audience.is_empty()) {
-            let gone = own.unavailable(&self.session, None, &[codes::TECHNICAL]);
-            self.show_all(gone, out);
-        }
-        self.detach_all(out);
-        match self.phase {
-            Phase::Out | Phase::Joining { keep: false, .. } => self.phase = Phase::Out,
-            Phase::Leaving { .. } => {
-                self.phase = Phase::Out;
-                if self.waiting.is_empty() {
-                    out.push(Out::Ended);
-                }
-            }
-            _ => {
-                self.forget();
-                // Until the account session is up again.
-                self.phase = Phase::Lost { retry_at: None };
-            }
-        }
-    }
-
-    /// The account session is up: what was lost or could not be asked yet is joined.
-    pub fn session_up(&mut self, now: Now, session: &str, out: &mut Vec<Out>) {
-        self.session = session.to_owned();
-        if !self.waiting.is_empty() {
-            self.start_join(now, out);
-        } else if matches!(self.phase, Phase::Lost { .. }) {
-            self.start_rejoin(now, out);
-        } else if self.phase == Phase::Out {
-            out.push(Out::Ended);
-        }
-    }
-
-    /// The account session cannot be had: whoever waits passes through.
-    pub fn give_up_waiters(&mut self, out: &mut Vec<Out>) {
-        for waiter in self.waiting.drain(..) {
-            out.push(Out::Relay(waiter.client, waiter.join.stanza));
-            out.extend(waiter.held.into_iter().map(|stanza| Out::Relay(waiter.client, stanza)));
-        }
-        if self.phase == Phase::Out {
-            out.push(Out::Ended);
-        }
-    }
 
     /// When the room wants to be woken.
     pub fn deadline(&self) -> Option<Instant> {
@@ -484,26 +341,4 @@ impl Room {
         self.tick_leave(now, out);
         self.tick_presence(now, out);
     }
-
-    fn join_timed_out(&mut self, now: Now, keep: bool, asker: Option<ClientId>, out: &mut Vec<Out>) {
-        let asked = asker.and_then(|asker| self.waiting.pop_front_if(|w| w.client == asker));
-        if let Some(waiter) = asked {
-            let text = "the room did not answer in time";
-            let error = waiter.join.error(&self.jid, StanzaCondition::RemoteServerTimeout, text);
-            out.push(Out::One(waiter.client, Arc::new(Shared::new(&error, None))));
-            out.extend(waiter.held.into_iter().map(|stanza| Out::Relay(waiter.client, stanza)));
-        } else if keep && self.waiting.is_empty() {
-            return self.lost(now, out);
-        }
-        // An answer may still come: what it lets us into is left at once.
-        self.start_leave(now, out);
-    }
-}
-
-/// Whether the error that answered a rejoin may pass by itself (RFC 6120 §8.3.2, type `wait`, or the way there).
-fn error_is_passing(error: &Stanza) -> bool {
-    let Ok(tree) = error.tree() else { return false };
-    let Some(element) = tree.root().child("error", crate::xmpp::ns::CLIENT) else { return false };
-    element.attr("type").as_deref() == Some("wait")
-        || element.children().any(|c| matches!(c.name(), "remote-server-not-found" | "remote-server-timeout"))
 }

@@ -80,21 +80,23 @@ impl SelfPresence {
         render(&self.stanza, session, &BTreeSet::new(), id)
     }
 
-    /// What the room sends when the client leaves (XEP-0045 §7.14), made here because the account stays.
-    pub fn unavailable(&self, session: &str, id: Option<&str>, extra_codes: &[u16]) -> Shared {
+    /// What the room sends when the client leaves (XEP-0045 §7.14), made here because the account stays: the client's
+    /// own words (`leave`: its unavailable presence) back, with what the room adds.
+    pub fn unavailable(&self, session: &str, leave: Option<&Stanza>, extra_codes: &[u16]) -> Shared {
         let tree = self.stanza.tree().ok();
         let user = tree.as_ref().map(MucUser::read).unwrap_or_default();
         let affiliation = own_item(&user, session).and_then(|i| i.affiliation.clone()).unwrap_or("none".into());
-        let affiliation = escape(&affiliation);
         let codes: String = extra_codes.iter().map(|c| format!("<status code='{c}'/>")).collect();
-        let id = id.map(|id| format!(" id='{}'", escape(id))).unwrap_or_default();
-        let from = self.stanza.from().unwrap_or_default();
-        let stanza = Stanza::own(format!(
-            "<presence from='{}' to=''{id} type='unavailable'><x xmlns='{}'><item affiliation='{affiliation}' \
-             jid='' role='none'/>{codes}<status code='110'/></x></presence>",
-            escape(&from),
+        let occupant_id = tree.as_ref().and_then(|t| t.root().child("occupant-id", ns::OCCUPANT_ID));
+        let added = format!(
+            "{}<x xmlns='{}'><item affiliation='{}' jid='' role='none'/>{codes}<status code='110'/></x>",
+            occupant_id.map(|id| id.raw()).unwrap_or_default(),
             ns::MUC_USER,
-        ));
+            escape(&affiliation),
+        );
+        let plain = Stanza::own("<presence type='unavailable'/>");
+        let from = self.stanza.from().unwrap_or_default();
+        let stanza = leave.unwrap_or(&plain).edit().set("from", from).set("to", "").append(&added).finish();
         with_own_jid(&stanza, session)
     }
 }
@@ -222,7 +224,9 @@ mod tests {
 
     #[test]
     fn its_leave_names_the_client() {
-        let seen = show(joined(PROSODY).unavailable("a@b/x", Some("l"), &[]));
+        let leave = Stanza::own("<presence to='r@s/n' type='unavailable' id='l'><status>bye</status></presence>");
+        let seen = show(joined(PROSODY).unavailable("a@b/x", Some(&leave), &[]));
+        assert!(seen.contains("<status>bye</status>") && seen.contains("from='r@s/n'"), "{seen}");
         assert!(seen.contains("type='unavailable'") && seen.contains("affiliation='owner'"));
         assert!(seen.contains("to='a@b/phone'") && seen.contains("jid='a@b/phone'") && seen.contains("id='l'"));
     }

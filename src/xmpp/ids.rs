@@ -14,6 +14,15 @@ pub fn random() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// A random fraction of one, to spread what must not happen at the same time.
+pub fn fraction() -> f64 {
+    let mut bytes = [0u8; 2];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u16::from_le_bytes(bytes)) / 65536.0,
+        Err(_) => 0.5,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -1,5 +1,6 @@
 //! Certificates and keys from PEM files, with errors that an operator can act on.
 
+use crate::config;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,13 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// PEM: its private key. May be the same file.
     pub key: PathBuf,
+}
+
+impl From<&config::Domain> for CertificateFiles {
+    fn from(domain: &config::Domain) -> Self {
+        let config::Domain { name, certificate, key, .. } = domain;
+        CertificateFiles { domain: name.clone(), certificate: certificate.clone(), key: key.clone() }
+    }
 }
 
 impl CertificateFiles {
