@@ -383,5 +383,8 @@ pub(super) fn to_one(client: ClientId, stanza: &Stanza) -> Output {
 }
 
 #[cfg(test)]
+#[path = "model_tests.rs"]
+mod model_tests;
+#[cfg(test)]
 #[path = "account_tests.rs"]
 mod tests;

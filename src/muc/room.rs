@@ -286,6 +286,10 @@ impl Room {
         if user.has(codes::NEW_NICK) {
             if let Some(new) = user.items.iter().find_map(|i| i.nick.clone()) {
                 self.nick = new;
+                let own_jid = self.own_jid();
+                if let Some(own) = &mut self.own {
+                    own.rename(&own_jid);
+                }
             }
             return self.show_all(shared, out);
         }

@@ -45,6 +45,12 @@ impl SelfPresence {
         self.stanza = stanza;
     }
 
+    /// The nick changed (303). The presence under the new one is still to come, but who attaches before must not be
+    /// shown the old one, which nobody will take away again.
+    pub fn rename(&mut self, own_jid: &str) {
+        self.stanza = self.stanza.edit().set("from", own_jid).finish();
+    }
+
     /// The room told of a change of its configuration (XEP-0045 §10.2.1).
     pub fn configuration_changed(&mut self, user: &MucUser) {
         for status in &user.statuses {
