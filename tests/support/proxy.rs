@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 /// How the proxy is started. [`Setup::before`] is enough for most tests.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    upstream: SocketAddr,
+    /// `None`: the proxy itself.
+    upstream: Option<SocketAddr>,
     upstream_tls: &'static str,
     upstream_ca: Option<PathBuf>,
     auth: Option<&'static str>,
@@ -36,7 +37,7 @@ impl Setup {
     /// In front of whatever listens at `upstream`; `tls` is `starttls`, `direct` or `none`.
     pub fn upstream(upstream: SocketAddr, tls: &'static str) -> Setup {
         Setup {
-            upstream,
+            upstream: Some(upstream),
             upstream_tls: tls,
             upstream_ca: None,
             auth: None,
@@ -49,7 +50,12 @@ impl Setup {
 
     /// In front of a server, over direct TLS.
     pub fn direct(server: &Server) -> Setup {
-        Setup { upstream: server.direct_tls(), upstream_tls: "direct", ..Setup::before(server) }
+        Setup { upstream: Some(server.direct_tls()), upstream_tls: "direct", ..Setup::before(server) }
+    }
+
+    /// In front of itself: its own first listener.
+    pub fn itself() -> Setup {
+        Setup { upstream: None, ..Setup::upstream((Ipv4Addr::LOCALHOST, 0).into(), "none") }
     }
 
     /// `learn`, `mixed` or `relay`.
@@ -233,7 +239,7 @@ impl Proxy {
         let mut flag = |name: &str, value: String| all.extend([name.to_owned(), value]);
         flag("--listen", self.starttls().to_string());
         flag("--listen-tls", self.direct_tls().to_string());
-        flag("--upstream", setup.upstream.to_string());
+        flag("--upstream", setup.upstream.unwrap_or(self.starttls()).to_string());
         flag("--upstream-tls", setup.upstream_tls.to_owned());
         flag("--cert", path(&self.certs.chain));
         flag("--key", path(&self.certs.key));
