@@ -411,11 +411,11 @@ fn field(message: &str, name: char) -> &str {
 }
 
 /// The server's part of SCRAM-SHA-256(-PLUS), for the password "secret": checks proof and channel binding.
-async fn serve_scram(io: &mut Socket, binding: &[u8]) {
+async fn serve_scram(io: &mut Socket, gs2_wanted: &str, binding: &[u8]) {
     let first = payload(&expect(io, "</auth>").await);
     let gs2_end = first.match_indices(',').nth(1).unwrap().0 + 1;
     let (gs2, bare) = first.split_at(gs2_end);
-    assert_eq!(gs2, "p=tls-exporter,,");
+    assert_eq!(gs2, gs2_wanted);
     let salt = b"salty salt";
     let server_first = format!("r={}srv,s={},i=4096", field(bare, 'r'), STANDARD.encode(salt));
     say(io, &format!("<challenge {SASL}>{}</challenge>", STANDARD.encode(&server_first))).await;
@@ -436,13 +436,37 @@ async fn serve_scram(io: &mut Socket, binding: &[u8]) {
 }
 
 #[tokio::test]
-async fn scram_plus_over_tls_then_bind() {
+async fn scram_plus_is_bound_as_the_server_lists() {
+    scram_over_tls_then_bind(&["tls-exporter", "tls-server-end-point"], "p=tls-exporter,,").await;
+    scram_over_tls_then_bind(&["tls-server-end-point"], "p=tls-server-end-point,,").await;
+}
+
+#[tokio::test]
+async fn scram_plus_is_not_used_without_a_binding_type_in_common() {
+    scram_over_tls_then_bind(&["tls-unique"], "n,,").await;
+    scram_over_tls_then_bind(&[], "n,,").await;
+}
+
+/// A login at a server that offers `-PLUS` and lists these binding types (XEP-0440; nothing: no list at all), which
+/// wants to see this gs2 header; then a bind and a session.
+async fn scram_over_tls_then_bind(listed: &[&str], gs2: &'static str) {
     let (mut dialled, mut server) = connected().await;
+    let listed: String = listed.iter().map(|t| format!("<channel-binding type='{t}'/>")).collect();
+    let list = match listed.as_str() {
+        "" => String::new(),
+        listed => format!("<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>{listed}</sasl-channel-binding>"),
+    };
     let serve: JoinHandle<()> = tokio::spawn(async move {
         let io = &mut server.socket;
         expect(io, "streams'>").await;
-        say(io, &mechanisms(&["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"])).await;
-        serve_scram(io, &server.binding.exporter.unwrap()).await;
+        let offered = mechanisms(&["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"]);
+        say(io, &offered.replace("</stream:features>", &format!("{list}</stream:features>"))).await;
+        let binding = match gs2 {
+            "p=tls-exporter,," => server.binding.exporter.unwrap(),
+            "p=tls-server-end-point,," => server.binding.server_end_point.unwrap(),
+            _ => Vec::new(),
+        };
+        serve_scram(io, gs2, &binding).await;
         expect(io, "streams'>").await;
         let session = "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>";
         say(io, &features(&format!("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>{session}"))).await;
@@ -459,7 +483,8 @@ async fn scram_plus_over_tls_then_bind() {
     let logged_in =
         login::login(&mut dialled.link, &opened.features, "juliet", password("secret"), &dialled.binding, &policy);
     let logged_in = logged_in.await.unwrap();
-    assert_eq!(logged_in.mechanism.name(), "SCRAM-SHA-256-PLUS");
+    let used = if gs2 == "n,," { "SCRAM-SHA-256" } else { "SCRAM-SHA-256-PLUS" };
+    assert_eq!(logged_in.mechanism.name(), used);
     assert_eq!(logged_in.learned.unwrap().iterations, 4096);
     let opened = login::open(&mut dialled.link, header.as_bytes()).await.unwrap();
     let jid = login::bind(&mut dialled.link, &opened.features, Some("r&r")).await.unwrap();

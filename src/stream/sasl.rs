@@ -154,8 +154,9 @@ impl Login {
     /// Chooses the mechanism and begins.
     ///
     /// `offered` are the mechanism names of the stream features, `binding_types` those of XEP-0440's
-    /// `<sasl-channel-binding/>` where the server sent it. Best first: the three `-PLUS` (512, 256, 1), the
-    /// three plain SCRAMs, PLAIN where the policy allows; with [`Secret::Salted`] only its own hash.
+    /// `<sasl-channel-binding/>` where the server sent it; where it did not, no `-PLUS` is used. Best first: the
+    /// three `-PLUS` (512, 256, 1), the three plain SCRAMs, PLAIN where the policy allows; with
+    /// [`Secret::Salted`] only its own hash.
     ///
     /// The gs2 header (RFC 5802 §6) is `p=tls-exporter,,` or `p=tls-server-end-point,,` for a `-PLUS`, else `n,,`.
     /// Never `y,,`, which would ask the server whether somebody took `-PLUS` out of its list: ejabberd refuses it

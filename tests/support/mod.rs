@@ -7,6 +7,7 @@
 pub mod certs;
 pub mod driver;
 pub mod proxy;
+pub mod raw;
 pub mod scripted;
 pub mod server;
 pub mod slix;

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 /// How the proxy is started. [`Setup::before`] is enough for most tests.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    upstream: SocketAddr,
+    /// `None`: the proxy itself.
+    upstream: Option<SocketAddr>,
     upstream_tls: &'static str,
     upstream_ca: Option<PathBuf>,
     auth: Option<&'static str>,
@@ -36,7 +37,7 @@ impl Setup {
     /// In front of whatever listens at `upstream`; `tls` is `starttls`, `direct` or `none`.
     pub fn upstream(upstream: SocketAddr, tls: &'static str) -> Setup {
         Setup {
-            upstream,
+            upstream: Some(upstream),
             upstream_tls: tls,
             upstream_ca: None,
             auth: None,
@@ -49,7 +50,12 @@ impl Setup {
 
     /// In front of a server, over direct TLS.
     pub fn direct(server: &Server) -> Setup {
-        Setup { upstream: server.direct_tls(), upstream_tls: "direct", ..Setup::before(server) }
+        Setup { upstream: Some(server.direct_tls()), upstream_tls: "direct", ..Setup::before(server) }
+    }
+
+    /// In front of itself: its own first listener.
+    pub fn itself() -> Setup {
+        Setup { upstream: None, ..Setup::upstream((Ipv4Addr::LOCALHOST, 0).into(), "none") }
     }
 
     /// `learn`, `mixed` or `relay`.
@@ -168,7 +174,9 @@ impl Proxy {
     pub fn admin<const N: usize>(&self, args: [&str; N], input: &str) -> std::process::Output {
         use std::io::Write;
         let mut command = Command::new(binary());
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(self.arguments()).args(args).env("RUST_LOG", "warn").env("NO_COLOR", "1");
+        command.envs(self.setup.environment.iter().cloned());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("run the proxy's binary");
         child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("write its standard input");
         child.wait_with_output().expect("wait for the command")
@@ -223,25 +231,37 @@ impl Proxy {
         self.dir.path().join("proxy.log")
     }
 
+    /// The command line that it runs with.
+    fn arguments(&self) -> Vec<String> {
+        let setup = &self.setup;
+        let path = |path: &Path| path.display().to_string();
+        let mut all = vec!["--domain".to_owned(), "localhost".to_owned()];
+        let mut flag = |name: &str, value: String| all.extend([name.to_owned(), value]);
+        flag("--listen", self.starttls().to_string());
+        flag("--listen-tls", self.direct_tls().to_string());
+        flag("--upstream", setup.upstream.unwrap_or(self.starttls()).to_string());
+        flag("--upstream-tls", setup.upstream_tls.to_owned());
+        flag("--cert", path(&self.certs.chain));
+        flag("--key", path(&self.certs.key));
+        flag("--data", path(&self.data()));
+        if let Some(ca) = &setup.upstream_ca {
+            flag("--upstream-ca", path(ca));
+        }
+        if let Some(auth) = setup.auth {
+            flag("--auth", auth.to_owned());
+        }
+        all.extend(setup.more.iter().cloned());
+        all
+    }
+
     fn launch(&mut self) -> Result<(), String> {
         let before = self.log().len();
         let log =
             std::fs::File::options().create(true).append(true).open(self.log_path()).map_err(|e| e.to_string())?;
         let setup = &self.setup;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(binary());
-        command.args(["--domain", "localhost"]);
-        command.args(["--listen", &self.starttls().to_string(), "--listen-tls", &self.direct_tls().to_string()]);
-        command.args(["--upstream", &setup.upstream.to_string(), "--upstream-tls", setup.upstream_tls]);
-        command.arg("--cert").arg(&self.certs.chain).arg("--key").arg(&self.certs.key);
-        command.arg("--data").arg(self.data());
-        if let Some(ca) = &setup.upstream_ca {
-            command.arg("--upstream-ca").arg(ca);
-        }
-        if let Some(auth) = setup.auth {
-            command.args(["--auth", auth]);
-        }
-        command.args(&setup.more).env("RUST_LOG", &setup.log).env("NO_COLOR", "1");
+        command.args(["--pdeathsig", "KILL"]).arg(binary()).args(self.arguments());
+        command.env("RUST_LOG", &setup.log).env("NO_COLOR", "1");
         command.envs(setup.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(|e| e.to_string())?).stderr(log);
         let child = self.child.insert(command.spawn().map_err(|e| e.to_string())?);

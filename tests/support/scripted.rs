@@ -5,8 +5,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use ring::{digest, hmac, pbkdf2};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -18,6 +18,17 @@ pub type Hook = dyn Fn(&Stream, &str) + Send + Sync;
 pub struct Scripted {
     pub address: SocketAddr,
     streams: Arc<AtomicUsize>,
+    ways: Arc<Ways>,
+}
+
+/// How it behaves, which may change while it runs, and what it was sent.
+struct Ways {
+    mechanisms: Mutex<String>,
+    /// The domain of the JIDs it binds.
+    domain: Mutex<String>,
+    /// The text of its refusals.
+    text: Mutex<String>,
+    received: Mutex<Vec<u8>>,
 }
 
 /// One client's stream, after bind. Cheap to clone: a hook may keep it and write later.
@@ -76,8 +87,13 @@ impl Scripted {
         let address = listener.local_addr().expect("the address of a bound socket");
         let streams = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&streams);
-        let listed: String = mechanisms.iter().map(|m| format!("<mechanism>{m}</mechanism>")).collect();
-        let shared = Arc::new((listed, features.to_owned(), Box::new(hook) as Box<Hook>));
+        let ways = Arc::new(Ways {
+            mechanisms: Mutex::new(listed(mechanisms)),
+            domain: Mutex::new("localhost".to_owned()),
+            text: Mutex::default(),
+            received: Mutex::default(),
+        });
+        let shared = Arc::new((Arc::clone(&ways), features.to_owned(), Box::new(hook) as Box<Hook>));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let number = count.fetch_add(1, Ordering::SeqCst);
@@ -85,7 +101,27 @@ impl Scripted {
                 tokio::spawn(async move { serve(socket, number, &shared.0, &shared.1, &*shared.2).await });
             }
         });
-        Scripted { address, streams }
+        Scripted { address, streams, ways }
+    }
+
+    /// Offers other mechanisms from now on.
+    pub fn offer(&self, mechanisms: &[&str]) {
+        *self.ways.mechanisms.lock().expect("ways") = listed(mechanisms);
+    }
+
+    /// Binds JIDs of another domain from now on.
+    pub fn bind_to(&self, domain: &str) {
+        *self.ways.domain.lock().expect("ways") = domain.to_owned();
+    }
+
+    /// Explains its refusals from now on, in this XML text.
+    pub fn explain(&self, text: &str) {
+        *self.ways.text.lock().expect("ways") = format!("<text>{text}</text>");
+    }
+
+    /// All that it has been sent, on all connections.
+    pub fn received(&self) -> String {
+        String::from_utf8_lossy(&self.ways.received.lock().expect("ways")).into_owned()
     }
 
     /// How many connections it has seen.
@@ -94,7 +130,11 @@ impl Scripted {
     }
 }
 
-async fn serve(socket: TcpStream, number: usize, mechanisms: &str, features: &str, hook: &Hook) -> Option<()> {
+fn listed(mechanisms: &[&str]) -> String {
+    mechanisms.iter().map(|m| format!("<mechanism>{m}</mechanism>")).collect()
+}
+
+async fn serve(socket: TcpStream, number: usize, ways: &Arc<Ways>, features: &str, hook: &Hook) -> Option<()> {
     let (mut read, mut write) = socket.into_split();
     let (out, mut queue) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -106,11 +146,12 @@ async fn serve(socket: TcpStream, number: usize, mechanisms: &str, features: &st
         let _ = write.shutdown().await;
     });
     let mut stream = Stream { jid: String::new(), number, out };
-    let mut input = Input::default();
+    let mut input = Input { buffer: Vec::new(), ways: Arc::clone(ways) };
 
     input.header(&mut read).await?;
     stream.send(header(number));
     let sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
+    let mechanisms = ways.mechanisms.lock().expect("ways").clone();
     stream.send(format!("<stream:features><mechanisms xmlns='{sasl}'>{mechanisms}</mechanisms></stream:features>"));
     let user = loop {
         let auth = input.stanza(&mut read).await?;
@@ -119,7 +160,10 @@ async fn serve(socket: TcpStream, number: usize, mechanisms: &str, features: &st
                 stream.send(format!("<success xmlns='{sasl}'>{last}</success>"));
                 break user;
             }
-            Err(condition) => stream.send(format!("<failure xmlns='{sasl}'><{condition}/></failure>")),
+            Err(condition) => {
+                let text = ways.text.lock().expect("ways").clone();
+                stream.send(format!("<failure xmlns='{sasl}'><{condition}/>{text}</failure>"));
+            }
         }
     };
     input.header(&mut read).await?;
@@ -130,7 +174,8 @@ async fn serve(socket: TcpStream, number: usize, mechanisms: &str, features: &st
         let stanza = input.stanza(&mut read).await?;
         if stream.jid.is_empty() && stanza.contains(bind) {
             let asked = between(&stanza, "<resource>", "</resource>").map(str::to_owned);
-            stream.jid = format!("{user}@localhost/{}", asked.unwrap_or_else(|| format!("made-{number}")));
+            let domain = ways.domain.lock().expect("ways").clone();
+            stream.jid = format!("{user}@{domain}/{}", asked.unwrap_or_else(|| format!("made-{number}")));
             let id = attribute(&stanza, "id").unwrap_or_default();
             let answer = format!("<bind xmlns='{bind}'><jid>{}</jid></bind>", stream.jid);
             stream.send(format!("<iq type='result' id='{id}'>{answer}</iq>"));
@@ -165,6 +210,9 @@ async fn login(
         let (user, given) = (parts.next()?.to_owned(), parts.next()?);
         return Some(if given == password(&user) { Ok((user, String::new())) } else { Err("not-authorized") });
     }
+    if attribute(auth, "mechanism").as_deref() == Some("ANONYMOUS") {
+        return Some(Ok(("alice".to_owned(), String::new()))); // a server that gives her name to anybody
+    }
     // SCRAM-SHA-256, RFC 5802 §3
     let gs2 = first.splitn(3, ',').take(2).fold(String::new(), |all, part| all + part + ",");
     let bare = first.get(gs2.len()..)?;
@@ -195,9 +243,9 @@ async fn login(
 }
 
 /// Cuts what the client writes; it is trusted to be well-formed.
-#[derive(Default)]
 struct Input {
     buffer: Vec<u8>,
+    ways: Arc<Ways>,
 }
 
 impl Input {
@@ -241,7 +289,11 @@ impl Input {
     async fn more(&mut self, read: &mut (impl AsyncReadExt + Unpin)) -> Option<()> {
         match read.read_buf(&mut self.buffer).await {
             Ok(0) | Err(_) => None,
-            Ok(_) => Some(()),
+            Ok(n) => {
+                let new = &self.buffer[self.buffer.len() - n..];
+                self.ways.received.lock().expect("ways").extend_from_slice(new);
+                Some(())
+            }
         }
     }
 }

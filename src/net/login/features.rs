@@ -41,7 +41,13 @@ pub(super) fn wants_session(features: &Stanza) -> bool {
 pub(super) fn failure(element: &Stanza, space: &str) -> (String, Option<String>) {
     let Ok(tree) = element.tree() else { return (undefined(), None) };
     let text = tree.root().child_text("text", space).filter(|t| !t.is_empty());
-    (first_condition(tree.root(), space), text)
+    (first_condition(tree.root(), space), text.map(|t| printable(&t)))
+}
+
+/// A server's text as it may stand in a line of a log or on a terminal: no control characters (S23), not too long.
+fn printable(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().take(500).map(escaped).collect()
 }
 
 /// The condition in the child `name` of a stanza.

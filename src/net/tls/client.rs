@@ -131,6 +131,10 @@ fn certificate_error(cause: &CertificateError, domain: &str) -> String {
             "its certificate for {domain} comes from an unknown issuer; if that is a private CA or self-signed, set \
              upstream.ca (--upstream-ca) to the issuer's certificate"
         ),
-        other => format!("its certificate is not valid ({other})"),
+        BadSignature => format!(
+            "its certificate for {domain} was not signed by the issuer that is trusted here, though that has the name \
+             it gives; if the issuer was made anew, set upstream.ca (--upstream-ca) to its new certificate"
+        ),
+        other => format!("its certificate is not valid ({other}); look at what the server shows, and replace it there"),
     }
 }

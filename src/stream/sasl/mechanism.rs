@@ -56,11 +56,6 @@ impl Mechanism {
         Self::ALL.into_iter().find(|m| m.name() == name)
     }
 
-    /// The best of those that a server offers: what is remembered of a domain (S5).
-    pub fn best(offered: &[&str]) -> Option<Self> {
-        offered.iter().filter_map(|name| Self::from_name(name)).max()
-    }
-
     /// The hash, where it is a SCRAM.
     pub const fn hash(self) -> Option<Hash> {
         match self {
@@ -127,16 +122,20 @@ impl Choice {
         channel: &ChannelBinding,
         policy: &Policy,
     ) -> Result<Self, SaslError> {
-        if let (Some(remembered), Some(best)) = (policy.remembered, Mechanism::best(offered))
+        let binding = channel.pick(binding_types);
+        // A -PLUS that cannot be bound is worth nothing: without its list of binding types (XEP-0440) a server
+        // offers less than with it.
+        let bindable = |m: &Mechanism| binding.is_some() || !matches!(m, Mechanism::ScramPlus(_));
+        let best = offered.iter().filter_map(|name| Mechanism::from_name(name)).filter(bindable).max();
+        if let (Some(remembered), Some(best)) = (policy.remembered, best)
             && best < remembered
         {
             return Err(SaslError::Downgrade { best, remembered });
         }
-        let binding = channel.pick(binding_types);
         let usable = |m: &Mechanism| match (m, secret) {
             (Mechanism::Plain, Secret::Password(_)) => policy.allow_plain && policy.tls,
             (Mechanism::Plain, Secret::Salted(_)) => false,
-            (Mechanism::ScramPlus(_), _) if binding.is_none() => false,
+            (m, _) if !bindable(m) => false,
             (_, Secret::Password(_)) => true,
             (m, Secret::Salted(kept)) => m.hash() == Some(kept.hash),
         };
