@@ -7,9 +7,11 @@
 pub mod certs;
 pub mod driver;
 pub mod proxy;
+pub mod raw;
 pub mod scripted;
 pub mod server;
 pub mod slix;
+pub mod tap;
 pub mod tokio_client;
 
 use std::net::{Ipv4Addr, TcpListener};

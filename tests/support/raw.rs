@@ -1,0 +1,164 @@
+//! A client that says whatever a test wants, byte by byte if need be: for input that no real client would send.
+
+use super::PATIENCE;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+/// A good stream header to `localhost`.
+pub const HEADER: &str = "<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xml:lang='en' \
+    xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+
+/// A byte stream of either kind.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// One connection.
+pub struct Raw {
+    io: Box<dyn Io>,
+    got: Vec<u8>,
+    /// What `expect` has not taken yet begins here.
+    at: usize,
+    /// The full JID, once bound.
+    pub jid: String,
+}
+
+/// TLS that trusts one authority.
+pub fn tls(ca: &Path) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    let pem = std::fs::read(ca).expect("read the authority's certificate");
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(certificate.expect("a certificate")).expect("a good certificate");
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().expect("TLS versions");
+    TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+impl Raw {
+    /// Plain TCP.
+    pub async fn plain(address: SocketAddr) -> Raw {
+        let socket = TcpStream::connect(address).await.expect("connect");
+        socket.set_nodelay(true).expect("set TCP_NODELAY");
+        Raw { io: Box::new(socket), got: Vec::new(), at: 0, jid: String::new() }
+    }
+
+    /// TLS from the first byte.
+    pub async fn direct(address: SocketAddr, tls: &TlsConnector) -> Raw {
+        let socket = TcpStream::connect(address).await.expect("connect");
+        socket.set_nodelay(true).expect("set TCP_NODELAY");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let io = timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS");
+        Raw { io: Box::new(io), got: Vec::new(), at: 0, jid: String::new() }
+    }
+
+    /// TLS, the stream opened: the mechanisms have been offered.
+    pub async fn opened(address: SocketAddr, tls: &TlsConnector) -> Raw {
+        let mut raw = Raw::direct(address, tls).await;
+        raw.send(HEADER).await;
+        raw.expect("</stream:features>").await;
+        raw
+    }
+
+    /// Logged in with PLAIN as `user`, with the test password: binding has been offered.
+    pub async fn logged_in(address: SocketAddr, tls: &TlsConnector, user: &str) -> Raw {
+        let mut raw = Raw::opened(address, tls).await;
+        let plain = BASE64.encode(format!("\0{user}\0{}", super::server::password(user)));
+        raw.send(format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>")).await;
+        raw.expect("<success").await;
+        raw.expect(">").await;
+        raw.send(HEADER).await;
+        raw.expect("</stream:features>").await;
+        raw
+    }
+
+    /// Logged in and bound as `user` or `user/resource`.
+    pub async fn bound(address: SocketAddr, tls: &TlsConnector, user: &str) -> Raw {
+        let (user, resource) = user.split_once('/').unwrap_or((user, ""));
+        let mut raw = Raw::logged_in(address, tls, user).await;
+        let asked = match resource {
+            "" => String::new(),
+            resource => format!("<resource>{resource}</resource>"),
+        };
+        let bind = format!("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{asked}</bind>");
+        raw.send(format!("<iq type='set' id='bind-1'>{bind}</iq>")).await;
+        let result = raw.expect("</iq>").await;
+        raw.jid = super::scripted::between(&result, "<jid>", "</jid>").expect("a JID").to_owned();
+        raw
+    }
+
+    /// Sends all at once. What cannot be sent because the peer has ended is no fault of the test.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.io.write_all(bytes.as_ref()).await;
+        let _ = self.io.flush().await;
+    }
+
+    /// Sends one byte at a time.
+    pub async fn trickle(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.io.write_all(&[*byte]).await.is_err() || self.io.flush().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Closes this side in good order.
+    pub async fn finish(&mut self) {
+        let _ = self.io.shutdown().await;
+    }
+
+    /// Reads until `piece` has come; what came up to its end, from where the last call ended.
+    pub async fn expect(&mut self, piece: &str) -> String {
+        let read = async {
+            loop {
+                if let Some(found) = memchr::memmem::find(&self.got[self.at..], piece.as_bytes()) {
+                    let (start, end) = (self.at, self.at + found + piece.len());
+                    self.at = end;
+                    return Ok(String::from_utf8_lossy(&self.got[start..end]).into_owned());
+                }
+                match self.io.read_buf(&mut self.got).await {
+                    Ok(0) => return Err("the end".to_owned()),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        };
+        let outcome = timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("silence".to_owned()));
+        outcome.unwrap_or_else(|e| panic!("{e} instead of {piece:?} after {:?}", String::from_utf8_lossy(&self.got)))
+    }
+
+    /// Reads to the end: what came since the last `expect`, and whether the end was in good order (TLS: with a
+    /// close_notify).
+    pub async fn rest(&mut self) -> (String, bool) {
+        self.rest_within(PATIENCE).await.unwrap_or_else(|| panic!("it does not end: {:?}", self.unread()))
+    }
+
+    /// As [`Raw::rest`]; `None` if there is no end within that time.
+    pub async fn rest_within(&mut self, patience: Duration) -> Option<(String, bool)> {
+        let read = async {
+            loop {
+                match self.io.read_buf(&mut self.got).await {
+                    Ok(0) => return true,
+                    Ok(_) => {}
+                    Err(_) => return false,
+                }
+            }
+        };
+        let clean = timeout(patience, read).await.ok()?;
+        let rest = self.unread();
+        self.at = self.got.len();
+        Some((rest, clean))
+    }
+
+    fn unread(&self) -> String {
+        String::from_utf8_lossy(&self.got[self.at..]).into_owned()
+    }
+}
