@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,9 +13,9 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use support::PATIENCE;
 use support::driver::{Client, Event};
-use support::proxy::{Proxy, Setup};
+use support::proxy::Setup;
 use support::raw::{HEADER, Raw};
-use support::scripted::{self, Scripted, Stream};
+use support::scripted_room::{ROOM, Rooms};
 use support::server::{Kind, Options, Server, password};
 use support::slix;
 use support::tap::Tap;
@@ -86,7 +85,8 @@ const PREFIX: &[&str] = &["bad-namespace-prefix"];
 const POLICY: &[&str] = &["policy-violation"];
 const BAD_FORMAT: &[&str] = &["bad-format"];
 /// Random bytes: whatever is found wrong first.
-const ANY_XML: &[&str] = &["bad-format", "not-well-formed", "unsupported-encoding", "restricted-xml", "policy-violation"];
+const ANY_XML: &[&str] =
+    &["bad-format", "not-well-formed", "unsupported-encoding", "restricted-xml", "policy-violation"];
 
 /// Bytes that no UTF-8 text has (RFC 3629 §4): overlong, surrogates, too high, cut, alone.
 const BAD_UTF8: [&[u8]; 14] = [
@@ -115,8 +115,21 @@ fn bad_chars(random: &mut StdRng) -> Vec<Vec<u8>> {
 }
 
 const BAD_REFERENCES: [&str; 15] = [
-    "&", "& ", "&;", "&amp", "&#;", "&#x;", "&#xg;", "&#0;", "&#x0;", "&#1;", "&#xD800;", "&#xDFFF;", "&#xFFFE;",
-    "&#x110000;", "&#99999999999999999999;",
+    "&",
+    "& ",
+    "&;",
+    "&amp",
+    "&#;",
+    "&#x;",
+    "&#xg;",
+    "&#0;",
+    "&#x0;",
+    "&#1;",
+    "&#xD800;",
+    "&#xDFFF;",
+    "&#xFFFE;",
+    "&#x110000;",
+    "&#99999999999999999999;",
 ];
 
 type Fault = (String, Vec<u8>, &'static [&'static str]);
@@ -260,7 +273,11 @@ fn headers(random: &mut StdRng) -> Vec<Fault> {
         fault("UTF-16", HEADER.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(), NOT_WELL_FORMED),
         fault("too large", with(" to=", &format!(" evil-a='{}' to=", "x".repeat(17_000))), POLICY),
         fault("too large before it", format!("<?xml {}", " ".repeat(17_000)), POLICY),
-        fault("a stanza", "<message to='evil-x@localhost'/>", &["invalid-namespace", "bad-namespace-prefix", "bad-format"]),
+        fault(
+            "a stanza",
+            "<message to='evil-x@localhost'/>",
+            &["invalid-namespace", "bad-namespace-prefix", "bad-format"],
+        ),
     ];
     for (what, bytes, wanted) in attributes(random) {
         let at = HEADER.len() - 1;
@@ -418,7 +435,11 @@ fn sasl(name: &str, attributes: &[u8], content: &[u8]) -> Vec<u8> {
 }
 
 /// Does the harm, and says what was wrong with what came of it.
-async fn attack(proxy: (std::net::SocketAddr, std::net::SocketAddr), tls: &TlsConnector, case: &Case) -> Option<String> {
+async fn attack(
+    proxy: (std::net::SocketAddr, std::net::SocketAddr),
+    tls: &TlsConnector,
+    case: &Case,
+) -> Option<String> {
     let (starttls, direct) = proxy;
     let mut raw = match case.position {
         BeforeTls => Raw::plain(starttls).await,
@@ -539,9 +560,11 @@ impl Neighbours {
             let is_last = |e: &Event| e.is("message", &[&self.room]) && e.attr("id").as_deref() == Some(last.as_str());
             client.wait_since(mark, "the last message", is_last).await;
             let events = client.since(mark);
-            let got: Vec<String> = events.iter().filter(|e| e.is("message", &["<body>"])).filter_map(|e| e.attr("id")).collect();
+            let got: Vec<String> =
+                events.iter().filter(|e| e.is("message", &["<body>"])).filter_map(|e| e.attr("id")).collect();
             assert_eq!(got, wanted, "{} has every message once, in order", client.name);
-            let other: Vec<&Event> = events.iter().filter(|e| !e.is("message", &["<body>"]) && !e.is("iq", &[])).collect();
+            let other: Vec<&Event> =
+                events.iter().filter(|e| !e.is("message", &["<body>"]) && !e.is("iq", &[])).collect();
             assert!(other.is_empty(), "{} was disturbed: {other:#?}", client.name);
         }
         said
@@ -607,4 +630,96 @@ async fn five_hundred_kinds_of_bad_input() {
     for client in &both {
         assert_eq!(client.self_ping(&room, &client.name).await.attr("type").as_deref(), Some("result"));
     }
+}
+
+/// What a server might say that is no XMPP, in a message.
+fn servers_faults(random: &mut StdRng) -> Vec<Fault> {
+    let mut all: Vec<Fault> = contents(random).into_iter().filter(|(_, bytes, _)| bytes.len() < 2000).collect();
+    all.shuffle(random);
+    all.truncate(25);
+    all.push(fault("too large", "x".repeat((1 << 20) + 1), POLICY));
+    all
+}
+
+fn in_message(from: &str, to: &str, bytes: &[u8]) -> Vec<u8> {
+    let start = format!("<message from='{from}' to='{to}' type='groupchat' id='{MARK}m'><body>");
+    [start.as_bytes(), bytes, b"</body></message>"].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_from_the_server() {
+    let mut random = StdRng::seed_from_u64(seed());
+    let rooms = Rooms::start().await;
+    let proxy = rooms.proxy().start();
+    let tls = support::raw::tls(&proxy.certs.ca);
+    let slix = slix::start();
+    let (alice, bob) = (slix.client("alice"), slix.client("bob"));
+    for client in [&alice, &bob] {
+        client.connect(&proxy.login(&format!("{}/1", client.name))).await;
+        client.join(ROOM, "me").await;
+    }
+    let bobs_mark = bob.mark();
+    let before = Holds::of(proxy.pid());
+
+    // On a client's own stream: that stream ends, at both ends, and the client gets nothing of it.
+    let mut wholes: Vec<(String, Vec<u8>)> = servers_faults(&mut random)
+        .into_iter()
+        .map(|(what, bytes, _)| (what, in_message("localhost", "mallory@localhost", &bytes)))
+        .collect();
+    wholes.push(("noise".into(), noise(&mut random)));
+    wholes.push(("text".into(), format!("{MARK}text").into()));
+    wholes.push(("second header".into(), HEADER[21..].replace("localhost", "evil-x").into()));
+    wholes.push(("a comment".into(), format!("<!-- {MARK} -->").into()));
+    for (n, (what, bytes)) in wholes.iter().enumerate() {
+        let mut victim = Raw::bound(proxy.direct_tls(), &tls, &format!("mallory/{n}")).await;
+        victim.send("<iq type='get' id='hello'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+        victim.expect("/>").await;
+        let stream = rooms.stream(&victim.jid).await;
+        stream.send("<message from='localhost'><body>good</body></message>");
+        stream.send(bytes.clone());
+        let (rest, clean) = victim.rest().await;
+        let (good, error) = rest.split_once("good</body></message>").unwrap_or_else(|| panic!("{what}: {rest}"));
+        assert!(!good.contains(MARK) && !error.contains(MARK), "{what}: it was forwarded: {rest}");
+        // The client did nothing wrong, so no condition that blames it.
+        assert_eq!(told(error), Some("undefined-condition"), "{what}: {rest}");
+        assert!(error.starts_with("<stream:error") && error.ends_with("</stream:stream>") && clean, "{what}: {rest}");
+    }
+    bob.sync().await;
+
+    // On an account session: its clients are told, their own streams live, it is opened again and goes back.
+    for (what, bytes, _) in servers_faults(&mut random).into_iter().rev().take(4) {
+        let account = rooms.account("alice").await;
+        let (mark, connections) = (alice.mark(), rooms.server.connections());
+        let joined = rooms.account_presences("alice").len();
+        account.send(format!(
+            "<message from='{ROOM}/evil' to='{}' type='groupchat' id='good'><body>a</body></message>",
+            account.jid
+        ));
+        account.send(in_message(&format!("{ROOM}/evil"), &account.jid, &bytes));
+        alice.wait_since(mark, "what is good", |e| e.is("message", &["good"])).await;
+        alice.wait_since(mark, "her removal", |e| e.is("presence", &["unavailable", "'110'", "'333'"])).await;
+        let rejoined = async {
+            while rooms.account_presences("alice").len() == joined {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, rejoined).await.unwrap_or_else(|_| panic!("{what}: it does not go back"));
+        assert_eq!(rooms.server.connections(), connections + 1, "{what}: one new session");
+        alice.sync().await;
+        alice.join(ROOM, "me").await;
+        assert_eq!(alice.self_ping(ROOM, "me").await.attr("type").as_deref(), Some("result"));
+        let events = alice.since(mark);
+        let seen = events
+            .iter()
+            .find(|e| e.xml.contains(MARK) || matches!(e.kind.as_str(), "malformed" | "stream_error" | "disconnected"));
+        assert!(seen.is_none(), "{what}: {seen:?}");
+    }
+
+    // The neighbour has seen nothing of all that.
+    bob.groupchat(ROOM, "good-b", "still here").await;
+    bob.wait_since(bobs_mark, "his message", |e| e.is("message", &["good-b"])).await;
+    let other: Vec<Event> =
+        bob.since(bobs_mark).into_iter().filter(|e| !e.is("iq", &[]) && !e.is("message", &["good-b"])).collect();
+    assert!(other.is_empty(), "bob was disturbed: {other:#?}");
+    before.return_to(proxy.pid()).await;
 }

@@ -9,6 +9,7 @@ pub mod driver;
 pub mod proxy;
 pub mod raw;
 pub mod scripted;
+pub mod scripted_room;
 pub mod server;
 pub mod slix;
 pub mod tap;

@@ -281,7 +281,10 @@ fn refuses_what_is_not_utf_8_or_no_stream() {
     }
     let again = "<stream:stream to='a' version='1.0'>";
     refuses(again, "bad-format");
-    refuses(again.replace("stream:", "s:").replace(" to", " xmlns:s='http://etherx.jabber.org/streams' to"), "bad-format");
+    refuses(
+        again.replace("stream:", "s:").replace(" to", " xmlns:s='http://etherx.jabber.org/streams' to"),
+        "bad-format",
+    );
     for start in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01", b"\xef\xbb\xbf<stream:stream", b" x", b"\0"] {
         assert_eq!(whole(start).error.map(|e| e.condition()), Some("bad-format"));
     }
