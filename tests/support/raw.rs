@@ -132,7 +132,10 @@ impl Raw {
             }
         };
         let outcome = timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("silence".to_owned()));
-        outcome.unwrap_or_else(|e| panic!("{e} instead of {piece:?} after {:?}", String::from_utf8_lossy(&self.got)))
+        outcome.unwrap_or_else(|e| {
+            let last = String::from_utf8_lossy(&self.got[self.got.len().saturating_sub(500)..]);
+            panic!("{e} instead of {piece:?} after {last:?}")
+        })
     }
 
     /// Reads to the end: what came since the last `expect`, and whether the end was in good order (TLS: with a
