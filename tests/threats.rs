@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use support::driver::Login;
 use support::proxy::{Proxy, Setup};
-use support::raw::{Raw, SASL, TLS, header, plain};
+use support::raw::{self, Raw, SASL, TLS, header, plain};
 use support::scripted::{Scripted, Stream, between};
 use support::server::{Kind, Options, Server, password};
 use support::{certs, slix};
@@ -22,12 +22,12 @@ fn quiet(stream: &Stream, stanza: &str) {
 }
 
 async fn tls(proxy: &Proxy) -> Raw {
-    Raw::tls(proxy.direct_tls(), "localhost", &proxy.certs.ca).await
+    Raw::direct_to(proxy.direct_tls(), "localhost", &raw::tls(&proxy.certs.ca)).await
 }
 
 /// All that comes until the connection ends, which must be with this stream error.
 async fn ends_with(client: &mut Raw, condition: &str) -> String {
-    let rest = client.rest().await;
+    let rest = client.rest().await.0;
     let error = format!("<{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>");
     let told = rest.split_once("<stream:error").is_some_and(|(_, told)| told.contains(&error));
     assert!(told && rest.ends_with("</stream:error></stream:stream>"), "{condition}: {rest}");
@@ -39,20 +39,20 @@ async fn s01_only_configured_domains_are_dialled() {
     let server = Scripted::start(quiet).await;
     let proxy = Setup::upstream(server.address, "none").start();
     for to in ["elsewhere.test", "localhost.elsewhere.test", "user@localhost", "127.0.0.1", ""] {
-        let mut plaintext = Raw::plaintext(proxy.starttls()).await;
-        plaintext.say(&header(to)).await;
+        let mut plaintext = Raw::plain(proxy.starttls()).await;
+        plaintext.send(&header(to)).await;
         ends_with(&mut plaintext, "host-unknown").await;
         let mut client = tls(&proxy).await;
-        client.say(&header(to)).await;
+        client.send(&header(to)).await;
         ends_with(&mut client, "host-unknown").await;
     }
     // After login, too.
     let mut client = tls(&proxy).await;
     client.open().await;
-    client.say(&plain("", "alice", &password("alice"))).await;
-    client.until("<success").await;
+    client.send(&plain("", "alice", &password("alice"))).await;
+    client.expect("<success").await;
     let dialled = server.connections();
-    client.say(&header("elsewhere.test")).await;
+    client.send(&header("elsewhere.test")).await;
     ends_with(&mut client, "host-unknown").await;
     assert_eq!(server.connections(), dialled);
     assert!(!server.received().contains("elsewhere"));
@@ -72,18 +72,18 @@ async fn s01_the_domain_is_one_of_the_certificate_that_was_shown() {
     std::fs::write(&config, text).expect("write the configuration");
     let proxy = Setup::upstream(server.address, "none").args(["--config", config.to_str().expect("UTF-8")]).start();
 
-    let mut client = Raw::tls(proxy.direct_tls(), "other.test", &other.ca).await;
-    client.say(&header("localhost")).await;
+    let mut client = Raw::direct_to(proxy.direct_tls(), "other.test", &raw::tls(&other.ca)).await;
+    client.send(&header("localhost")).await;
     ends_with(&mut client, "host-unknown").await;
     let mut client = tls(&proxy).await;
-    client.say(&header("other.test")).await;
+    client.send(&header("other.test")).await;
     ends_with(&mut client, "host-unknown").await;
     assert_eq!(server.connections(), 0);
     // Each is served where it was asked for by its own name.
     tls(&proxy).await.open().await;
-    let mut client = Raw::tls(proxy.direct_tls(), "other.test", &other.ca).await;
-    client.say(&header("other.test")).await;
-    client.until("</stream:features>").await;
+    let mut client = Raw::direct_to(proxy.direct_tls(), "other.test", &raw::tls(&other.ca)).await;
+    client.send(&header("other.test")).await;
+    client.expect("</stream:features>").await;
     assert_eq!(server.connections(), 2);
 }
 
@@ -91,7 +91,7 @@ async fn s01_the_domain_is_one_of_the_certificate_that_was_shown() {
 async fn s01_the_proxy_does_not_dial_itself() {
     let proxy = Setup::itself().start();
     let mut client = tls(&proxy).await;
-    client.say(&header("localhost")).await;
+    client.send(&header("localhost")).await;
     let told = ends_with(&mut client, "internal-server-error").await;
     assert!(told.contains("misconfigured") && !told.contains("127.0.0.1"), "{told}");
     let line = proxy.wait_log("cannot reach the server").await;
@@ -108,10 +108,10 @@ async fn s02_a_bound_jid_of_another_domain_ends_the_stream() {
     server.bind_to("elsewhere.test");
     let mut client = tls(&proxy).await;
     client.open().await;
-    client.say(&plain("", "alice", &password("alice"))).await;
-    client.until("<success").await;
+    client.send(&plain("", "alice", &password("alice"))).await;
+    client.expect("<success").await;
     client.open().await;
-    client.say("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>").await;
+    client.send("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>").await;
     let told = ends_with(&mut client, "undefined-condition").await;
     assert!(!told.contains("<jid>"), "{told}");
     proxy.wait_log("the bound JID is of another domain").await;
@@ -126,19 +126,19 @@ async fn s02_a_foreign_authzid_is_refused() {
         let mut client = tls(&proxy).await;
         client.open().await;
         for foreign in ["bob@localhost", "alice@elsewhere.test", "bob"] {
-            client.say(&plain(foreign, "alice", &password("alice"))).await;
-            let told = client.until("</failure>").await;
+            client.send(&plain(foreign, "alice", &password("alice"))).await;
+            let told = client.expect("</failure>").await;
             assert!(told.contains("<invalid-authzid/>"), "{auth} {foreign}: {told}");
         }
         assert!(!server.received().contains("<auth"), "{auth}: {}", server.received());
         // Her own is allowed, and a stanza from somebody else is not.
         let mut client = tls(&proxy).await;
         client.open().await;
-        client.say(&plain("alice@localhost", "alice", &password("alice"))).await;
-        client.until("<success").await;
+        client.send(&plain("alice@localhost", "alice", &password("alice"))).await;
+        client.expect("<success").await;
         client.open().await;
         assert_eq!(client.bind("x").await, "alice@localhost/x", "{auth}");
-        client.say("<message from='bob@localhost/x' to='carol@localhost'><body>I am Bob</body></message>").await;
+        client.send("<message from='bob@localhost/x' to='carol@localhost'><body>I am Bob</body></message>").await;
         ends_with(&mut client, "invalid-from").await;
         assert!(!server.received().contains("I am Bob"));
     }
@@ -163,15 +163,15 @@ async fn s02_anonymous_streams_pass_through() {
 
     let mut alice = tls(&proxy).await;
     alice.log_in("alice", "phone").await;
-    alice.say(presence).await;
+    alice.send(presence).await;
     let mut anonymous = tls(&proxy).await;
     anonymous.open().await;
-    anonymous.say(&format!("<auth {SASL} mechanism='ANONYMOUS'/>")).await;
-    anonymous.until("<success").await;
+    anonymous.send(&format!("<auth {SASL} mechanism='ANONYMOUS'/>")).await;
+    anonymous.expect("<success").await;
     anonymous.open().await;
     assert_eq!(anonymous.bind("nobody").await, "alice@localhost/nobody");
-    anonymous.say(presence).await;
-    anonymous.until("id='came'").await;
+    anonymous.send(presence).await;
+    anonymous.expect("id='came'").await;
 
     let joins = joins.lock().expect("joins").clone();
     assert!(joins.contains(&"alice@localhost/nobody".to_owned()), "the anonymous stream joined by itself: {joins:?}");
@@ -188,8 +188,8 @@ async fn s05_plain_upstream_needs_to_be_allowed() {
     let proxy = Setup::upstream(server.address, "none").start();
     let mut client = tls(&proxy).await;
     client.open().await;
-    client.say(&plain("", "alice", &password("alice"))).await;
-    assert!(client.until("</failure>").await.contains("<temporary-auth-failure/>"));
+    client.send(&plain("", "alice", &password("alice"))).await;
+    assert!(client.expect("</failure>").await.contains("<temporary-auth-failure/>"));
     let line = proxy.wait_log("login failed").await;
     assert!(line.contains("it offers: PLAIN") && line.contains("allow_plain"), "{line}");
     assert!(!server.received().contains("<auth"), "no password was sent: {}", server.received());
@@ -213,8 +213,8 @@ async fn s05_the_best_mechanism_of_a_domain_is_remembered() {
     for _ in 0..2 {
         let mut client = tls(&proxy).await;
         client.open().await;
-        client.say(&plain("", "alice", &password("alice"))).await;
-        assert!(client.until("</failure>").await.contains("<temporary-auth-failure/>"));
+        client.send(&plain("", "alice", &password("alice"))).await;
+        assert!(client.expect("</failure>").await.contains("<temporary-auth-failure/>"));
         proxy
             .wait_log("refused as a possible downgrade; if the server was reconfigured, run `minimix-proxy domain")
             .await;
@@ -235,7 +235,7 @@ async fn s06_a_server_without_tls_gets_nothing() {
     for auth in ["learn", "relay"] {
         let proxy = Setup::upstream(server.address, "starttls").upstream_ca(&ca).auth(auth).start();
         let mut client = tls(&proxy).await;
-        client.say(&(header("localhost") + &plain("", "alice", &password("alice")))).await;
+        client.send(&(header("localhost") + &plain("", "alice", &password("alice")))).await;
         let told = ends_with(&mut client, "remote-connection-failed").await;
         assert!(told.contains("the server offers no encryption"), "{told}");
         let line = proxy.wait_log("cannot reach the server").await;
@@ -271,10 +271,10 @@ async fn s09_what_was_not_offered_is_refused() {
             assert!(!features.contains(unoffered), "{features}");
         }
         for (attempt, answer) in answered {
-            client.say(attempt).await;
-            client.until(answer).await;
+            client.send(attempt).await;
+            client.expect(answer).await;
         }
-        client.say(authenticate).await;
+        client.send(authenticate).await;
         ends_with(&mut client, "unsupported-stanza-type").await;
         // No TLS inside TLS, no login after the login, no stanza before it.
         let again =
@@ -286,14 +286,14 @@ async fn s09_what_was_not_offered_is_refused() {
             } else {
                 client.open().await;
             }
-            client.say(&fatal).await;
+            client.send(&fatal).await;
             ends_with(&mut client, "policy-violation").await;
         }
     }
     let mut client = tls(&proxy).await;
     client.open().await;
     client
-        .say("<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>mallory</username></query></iq>")
+        .send("<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>mallory</username></query></iq>")
         .await;
     ends_with(&mut client, "not-authorized").await;
     let received = server.received();
@@ -320,18 +320,18 @@ async fn s09_what_is_glued_behind_starttls_has_no_effect() {
         " ".to_owned(),
     ];
     for glued in glued {
-        let mut client = Raw::plaintext(proxy.starttls()).await;
+        let mut client = Raw::plain(proxy.starttls()).await;
         client.open().await;
-        client.say(&format!("<starttls {TLS}/>{glued}")).await;
+        client.send(&format!("<starttls {TLS}/>{glued}")).await;
         let told = ends_with(&mut client, "policy-violation").await;
         assert!(!told.contains("<proceed"), "{told}");
     }
     // Before TLS there is neither login nor stanza.
-    let mut client = Raw::plaintext(proxy.starttls()).await;
+    let mut client = Raw::plain(proxy.starttls()).await;
     client.open().await;
-    client.say(&plain("", "alice", &password("alice"))).await;
-    assert!(client.until("</failure>").await.contains("<encryption-required/>"));
-    client.say("<message to='bob@localhost'><body>hello</body></message>").await;
+    client.send(&plain("", "alice", &password("alice"))).await;
+    assert!(client.expect("</failure>").await.contains("<encryption-required/>"));
+    client.send("<message to='bob@localhost'><body>hello</body></message>").await;
     ends_with(&mut client, "not-authorized").await;
     assert_eq!(server.connections(), 0);
 }
@@ -487,8 +487,8 @@ async fn s23_control_characters_of_a_server_are_escaped() {
     server.explain("first&#10;2026-01-01 ERROR forged&#x9b;31m line");
     let mut client = tls(&proxy).await;
     client.open().await;
-    client.say(&plain("", "alice", "wrong")).await;
-    client.until("</failure>").await;
+    client.send(&plain("", "alice", "wrong")).await;
+    client.expect("</failure>").await;
     proxy.wait_log("forged").await;
     let added = proxy.admin(["account", "add", "alice@localhost", "--password-stdin"], "wrong");
     assert_eq!(added.status.code(), Some(1));

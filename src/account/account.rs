@@ -26,6 +26,9 @@ const MOST_PENDING: usize = 4096;
 /// one is everybody's. What is added on the way is not counted.
 const MOST_UP: usize = 255 * 1024;
 
+/// How many rooms that ended are remembered.
+const MOST_ENDED: usize = 64;
+
 /// What happens to an account.
 #[derive(Debug)]
 pub enum Input {
@@ -105,6 +108,8 @@ pub struct Account {
     /// What clients sent while the account session was being opened, in order.
     pub(super) pending: VecDeque<(ClientId, String, Stanza)>,
     pub(super) strays: VecDeque<Arc<Shared>>,
+    /// Rooms that were left or given up of late: one may still answer a join.
+    pub(super) ended: VecDeque<String>,
     pub(super) iqs: Iqs,
     pub(super) queries: Queries,
     pub(super) idle_since: Option<Instant>,
@@ -125,6 +130,7 @@ impl Account {
             clients: HashMap::new(),
             pending: VecDeque::new(),
             strays: VecDeque::new(),
+            ended: VecDeque::new(),
             iqs: Iqs::default(),
             queries: Queries::default(),
             idle_since: None,
@@ -346,7 +352,13 @@ impl Account {
                 }
                 Out::Ask(client, stanza) => self.ask(now, client, stanza, out),
                 Out::Detached(client) => unsettled.push(client),
-                Out::Ended => drop(self.rooms.remove(room)),
+                Out::Ended => {
+                    self.rooms.remove(room);
+                    if self.ended.len() == MOST_ENDED {
+                        self.ended.pop_front();
+                    }
+                    self.ended.push_back(room.to_owned());
+                }
             }
         }
         unsettled.sort_unstable();

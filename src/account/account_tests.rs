@@ -410,6 +410,10 @@ fn s19_a_room_that_answers_too_late_is_left_at_once() {
     stage.let_in("nick", "");
     assert!(stage.up().last().unwrap().contains("unavailable"));
     assert!(stage.seen(A).is_empty());
+    // A stranger that says the same is not answered.
+    let x = "<x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x>";
+    stage.server(&format!("<presence from='trap@evil.example/nick' to='{SESSION}'>{x}</presence>"));
+    assert!(stage.up().is_empty());
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Account {
             return self.spread(now, bare, outs, out);
         }
         if stanza.is_presence() {
-            return leave_unwanted(&stanza, out);
+            return self.leave_unwanted(bare, &stanza, out);
         }
         if stanza.is_message() && !stanza.is_type("groupchat") && !stanza.is_type("error") {
             self.stray(&stanza, out);
@@ -74,13 +74,14 @@ impl Account {
         let trusted = from.is_empty() || bare == self.jid.as_str() || bare == self.jid.domain().as_str();
         out.extend(own::answer(&stanza, trusted).map(Output::Up));
     }
-}
 
-/// Presence of a room that this account is not in: if it let us in, too late, that is undone (S19).
-fn leave_unwanted(stanza: &Stanza, out: &mut Vec<Output>) {
-    let entered = stanza.type_().is_none() && stanza.tree().is_ok_and(|tree| MucUser::read(&tree).has(SELF));
-    if let (true, Some(from)) = (entered, stanza.from()) {
-        let to = escape(&from).into_owned();
-        out.push(Output::Up(Stanza::own(format!("<presence to='{to}' type='unavailable'/>"))));
+    /// Presence of a room that this account asked to join and has given up: if it lets us in, too late, that is undone
+    /// (S19). Nobody else is answered.
+    fn leave_unwanted(&self, room: &str, stanza: &Stanza, out: &mut Vec<Output>) {
+        let entered = stanza.type_().is_none() && stanza.tree().is_ok_and(|tree| MucUser::read(&tree).has(SELF));
+        if entered && self.ended.iter().any(|ended| ended == room) {
+            let to = stanza.from().unwrap_or_default();
+            out.push(Output::Up(Stanza::own(format!("<presence to='{}' type='unavailable'/>", escape(&to)))));
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Cuts an XMPP stream (RFC 6120 §4, restricted as §11 says) into frames: one pass, strict, resumable.
 //!
 //! What it lets pass is well-formed XML 1.0 with namespaces, to the letter, so that every reader after it reads the
-//! same. Beyond what RFC 6120 restricts it is stricter than XML in three points: names are ASCII; a namespace
-//! declaration holds no reference, tab or line break; 128 prefixes may be in scope within a stanza. Nothing is
+//! same. Beyond what RFC 6120 restricts it is stricter than XML in four points: names are ASCII; a namespace
+//! declaration holds no reference, tab or line break; 128 prefixes may be in scope within a stanza; a second stream
+//! header is refused at its start tag (it would be a stanza that takes all the others in). Nothing is
 //! unescaped, resolved or built: whoever wants to see inside a frame reads it again ([`super::element`]).
 //!
 //! This file knows the stream (XML declaration, header, children, closing tag). `scanner` scans one frame: start tags
@@ -101,10 +102,10 @@ pub enum FramingError {
     /// The stream element is not `stream` in the streams namespace, or its default namespace is not `jabber:client`.
     #[error("wrong namespace on the stream header")]
     InvalidNamespace,
-    /// Another encoding than UTF-8 was declared.
+    /// Another encoding than UTF-8 was declared, or bytes are not UTF-8 (RFC 6120 §4.9.3.22).
     #[error("unsupported encoding: XMPP is UTF-8")]
     UnsupportedEncoding,
-    /// Bytes that are not UTF-8, or no XML at all where a stream should start.
+    /// No XML at all where a stream should start, text between stanzas, or a stream header within a stream.
     #[error("bad format: {what}")]
     BadFormat {
         /// What is wrong.

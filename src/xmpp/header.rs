@@ -73,11 +73,12 @@ impl Header {
         )
     }
 
-    /// The header this proxy answers with itself, where there is no server to answer.
+    /// The header this proxy answers with itself, where there is no server to answer. `domain` is empty if nobody
+    /// knows yet which one is wanted.
     pub fn server(domain: &str, id: &str) -> String {
+        let from = if domain.is_empty() { String::new() } else { format!(" from='{}'", escape(domain)) };
         format!(
-            "<?xml version='1.0'?><stream:stream from='{}' id='{}' version='1.0' xml:lang='en' xmlns='{}' xmlns:stream='{}'>",
-            escape(domain),
+            "<?xml version='1.0'?><stream:stream{from} id='{}' version='1.0' xml:lang='en' xmlns='{}' xmlns:stream='{}'>",
             escape(id),
             ns::CLIENT,
             ns::STREAMS

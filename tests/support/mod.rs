@@ -9,8 +9,10 @@ pub mod driver;
 pub mod proxy;
 pub mod raw;
 pub mod scripted;
+pub mod scripted_room;
 pub mod server;
 pub mod slix;
+pub mod tap;
 pub mod tokio_client;
 
 use std::net::{Ipv4Addr, TcpListener};

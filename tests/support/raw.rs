@@ -1,36 +1,28 @@
-//! A client that writes what no real client would: bytes over TCP or TLS, as the test says.
+//! A client that says whatever a test wants, byte by byte if need be: for input that no real client would send.
 
 use super::PATIENCE;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+/// A good stream header to `localhost`.
+pub const HEADER: &str = "<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xml:lang='en' \
+    xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 /// Namespaces, as attributes.
 pub const SASL: &str = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
 pub const TLS: &str = "xmlns='urn:ietf:params:xml:ns:xmpp-tls'";
 
-trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
-
-/// The connection.
-pub struct Raw {
-    io: Box<dyn Io>,
-    read: Vec<u8>,
-}
-
-/// A stream header.
+/// A good stream header to another domain.
 pub fn header(to: &str) -> String {
-    format!(
-        "<?xml version='1.0'?><stream:stream to='{to}' version='1.0' xml:lang='en' xmlns='jabber:client' \
-         xmlns:stream='http://etherx.jabber.org/streams'>"
-    )
+    HEADER.replace("localhost", to)
 }
 
 /// `<auth/>` of SASL PLAIN.
@@ -39,77 +31,177 @@ pub fn plain(authzid: &str, user: &str, password: &str) -> String {
     format!("<auth {SASL} mechanism='PLAIN'>{message}</auth>")
 }
 
+/// A byte stream of either kind.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// One connection.
+pub struct Raw {
+    io: Box<dyn Io>,
+    got: Vec<u8>,
+    /// What `expect` has not taken yet begins here.
+    at: usize,
+    /// The full JID, once bound.
+    pub jid: String,
+}
+
+/// TLS that trusts one authority.
+pub fn tls(ca: &Path) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    let pem = std::fs::read(ca).expect("read the authority's certificate");
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(certificate.expect("a certificate")).expect("a good certificate");
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().expect("TLS versions");
+    TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
 impl Raw {
-    /// Connected, without TLS.
-    pub async fn plaintext(address: SocketAddr) -> Raw {
-        Raw { io: Box::new(TcpStream::connect(address).await.expect("connect")), read: Vec::new() }
+    /// Plain TCP.
+    pub async fn plain(address: SocketAddr) -> Raw {
+        let socket = TcpStream::connect(address).await.expect("connect");
+        socket.set_nodelay(true).expect("set TCP_NODELAY");
+        Raw { io: Box::new(socket), got: Vec::new(), at: 0, jid: String::new() }
     }
 
-    /// Connected, with TLS from the first byte; `name` is asked for by SNI and must be the certificate's.
-    pub async fn tls(address: SocketAddr, name: &str, ca: &Path) -> Raw {
-        let mut roots = RootCertStore::empty();
-        for certificate in minimix_proxy::net::tls::load_certificates("CA file", ca).expect("a CA") {
-            roots.add(certificate).expect("a CA");
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let config = builder.with_safe_default_protocol_versions().expect("versions");
-        let mut config = config.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"xmpp-client".to_vec()];
+    /// TLS from the first byte.
+    pub async fn direct(address: SocketAddr, tls: &TlsConnector) -> Raw {
+        Raw::direct_to(address, "localhost", tls).await
+    }
+
+    /// The same; `name` is asked for by SNI and must be the certificate's.
+    pub async fn direct_to(address: SocketAddr, name: &str, tls: &TlsConnector) -> Raw {
+        let socket = TcpStream::connect(address).await.expect("connect");
+        socket.set_nodelay(true).expect("set TCP_NODELAY");
         let name = ServerName::try_from(name.to_owned()).expect("a name");
-        let tcp = TcpStream::connect(address).await.expect("connect");
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS with the proxy");
-        Raw { io: Box::new(tls), read: Vec::new() }
+        let io = timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS");
+        Raw { io: Box::new(io), got: Vec::new(), at: 0, jid: String::new() }
     }
 
-    /// Writes all of this.
-    pub async fn say(&mut self, text: &str) {
-        self.io.write_all(text.as_bytes()).await.expect("write");
-        self.io.flush().await.expect("write");
+    /// TLS, the stream opened: the mechanisms have been offered.
+    pub async fn opened(address: SocketAddr, tls: &TlsConnector) -> Raw {
+        let mut raw = Raw::direct(address, tls).await;
+        raw.open().await;
+        raw
     }
 
-    /// Reads up to and with `end`.
-    pub async fn until(&mut self, end: &str) -> String {
-        loop {
-            if let Some(at) = memchr::memmem::find(&self.read, end.as_bytes()) {
-                let got: Vec<u8> = self.read.drain(..at + end.len()).collect();
-                return String::from_utf8(got).expect("text");
-            }
-            let more = timeout(PATIENCE, self.io.read_buf(&mut self.read)).await;
-            let so_far = String::from_utf8_lossy(&self.read).into_owned();
-            let more = more.unwrap_or_else(|_| panic!("no {end:?} came after {so_far:?}"));
-            assert!(more.is_ok_and(|n| n > 0), "the connection ended before {end:?}, after {so_far:?}");
-        }
-    }
-
-    /// Reads to the end of the connection.
-    pub async fn rest(&mut self) -> String {
-        let all = async { while self.io.read_buf(&mut self.read).await.is_ok_and(|n| n > 0) {} };
-        let ended = timeout(PATIENCE, all).await;
-        let rest = String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned();
-        assert!(ended.is_ok(), "the connection does not end, after {rest:?}");
-        rest
-    }
-
-    /// Opens a stream to `localhost` and reads the features.
+    /// Opens a stream to `localhost`, the first or the next; the features.
     pub async fn open(&mut self) -> String {
-        self.say(&header("localhost")).await;
-        self.until("</stream:features>").await
+        self.send(HEADER).await;
+        self.expect("</stream:features>").await
     }
 
-    /// Logs in by PLAIN with the test password and binds this resource; the JID.
+    /// Logged in with PLAIN as `user`, with the test password: binding has been offered.
+    pub async fn logged_in(address: SocketAddr, tls: &TlsConnector, user: &str) -> Raw {
+        let mut raw = Raw::direct(address, tls).await;
+        raw.authenticate(user).await;
+        raw
+    }
+
+    /// Logged in and bound as `user` or `user/resource`.
+    pub async fn bound(address: SocketAddr, tls: &TlsConnector, user: &str) -> Raw {
+        let (user, resource) = user.split_once('/').unwrap_or((user, ""));
+        let mut raw = Raw::direct(address, tls).await;
+        raw.log_in(user, resource).await;
+        raw
+    }
+
+    async fn authenticate(&mut self, user: &str) {
+        self.open().await;
+        self.send(plain("", user, &super::server::password(user))).await;
+        self.expect("<success").await;
+        self.expect(">").await;
+        self.open().await;
+    }
+
+    /// Logs in by PLAIN with the test password and binds this resource, or any; the JID.
     pub async fn log_in(&mut self, user: &str, resource: &str) -> String {
-        self.open().await;
-        self.say(&plain("", user, &super::server::password(user))).await;
-        self.until("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await;
-        self.open().await;
+        self.authenticate(user).await;
         self.bind(resource).await
     }
 
-    /// Binds this resource; the JID.
+    /// Binds this resource, or any; the JID.
     pub async fn bind(&mut self, resource: &str) -> String {
-        let bind = format!("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{resource}</resource></bind>");
-        self.say(&format!("<iq type='set' id='bind'>{bind}</iq>")).await;
-        let answer = self.until("</iq>").await;
-        super::scripted::between(&answer, "<jid>", "</jid>").unwrap_or_else(|| panic!("{answer}")).to_owned()
+        let asked = match resource {
+            "" => String::new(),
+            resource => format!("<resource>{resource}</resource>"),
+        };
+        let bind = format!("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{asked}</bind>");
+        self.send(format!("<iq type='set' id='bind-1'>{bind}</iq>")).await;
+        let result = self.expect("</iq>").await;
+        self.jid =
+            super::scripted::between(&result, "<jid>", "</jid>").unwrap_or_else(|| panic!("{result}")).to_owned();
+        self.jid.clone()
+    }
+
+    /// Sends all at once. What cannot be sent because the peer has ended is no fault of the test.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.io.write_all(bytes.as_ref()).await;
+        let _ = self.io.flush().await;
+    }
+
+    /// Sends one byte at a time.
+    pub async fn trickle(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.io.write_all(&[*byte]).await.is_err() || self.io.flush().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Closes this side in good order.
+    pub async fn finish(&mut self) {
+        let _ = self.io.shutdown().await;
+    }
+
+    /// Reads until `piece` has come; what came up to its end, from where the last call ended.
+    pub async fn expect(&mut self, piece: &str) -> String {
+        let read = async {
+            loop {
+                if let Some(found) = memchr::memmem::find(&self.got[self.at..], piece.as_bytes()) {
+                    let (start, end) = (self.at, self.at + found + piece.len());
+                    self.at = end;
+                    return Ok(String::from_utf8_lossy(&self.got[start..end]).into_owned());
+                }
+                match self.io.read_buf(&mut self.got).await {
+                    Ok(0) => return Err("the end".to_owned()),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        };
+        let outcome = timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("silence".to_owned()));
+        outcome.unwrap_or_else(|e| {
+            let last = String::from_utf8_lossy(&self.got[self.got.len().saturating_sub(500)..]);
+            panic!("{e} instead of {piece:?} after {last:?}")
+        })
+    }
+
+    /// Reads to the end: what came since the last `expect`, and whether the end was in good order (TLS: with a
+    /// close_notify).
+    pub async fn rest(&mut self) -> (String, bool) {
+        self.rest_within(PATIENCE).await.unwrap_or_else(|| panic!("it does not end: {:?}", self.unread()))
+    }
+
+    /// As [`Raw::rest`]; `None` if there is no end within that time.
+    pub async fn rest_within(&mut self, patience: Duration) -> Option<(String, bool)> {
+        let read = async {
+            loop {
+                match self.io.read_buf(&mut self.got).await {
+                    Ok(0) => return true,
+                    Ok(_) => {}
+                    Err(_) => return false,
+                }
+            }
+        };
+        let clean = timeout(patience, read).await.ok()?;
+        let rest = self.unread();
+        self.at = self.got.len();
+        Some((rest, clean))
+    }
+
+    fn unread(&self) -> String {
+        String::from_utf8_lossy(&self.got[self.at..]).into_owned()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Fault, FramingError, wrong};
 
-const NOT_UTF8: FramingError = FramingError::BadFormat { what: "bytes that are not UTF-8" };
+const NOT_UTF8: FramingError = FramingError::UnsupportedEncoding;
 
 /// May start a name. Names are ASCII here: XMPP uses no others, and nobody can argue about ASCII.
 pub(super) const NAME_START: u8 = 1;

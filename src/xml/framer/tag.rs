@@ -179,6 +179,9 @@ impl Scanner {
             self.resolve_attributes(bytes, header)?;
         }
         if self.open.is_empty() {
+            if self.kind == Kind::Element && space == Space::Streams && name.local().of(bytes) == b"stream" {
+                return Err(FramingError::BadFormat { what: "a stream header within a stream" }.into());
+            }
             self.root = Root { name: name.span, local: name.local(), space, default: tag.default, empty };
         }
         self.state = State::Text;

@@ -271,14 +271,20 @@ fn refuses_what_is_not_utf_8_or_no_stream() {
         b"\xf0\x9f\x98",
     ];
     for bytes in bad {
-        refuses([b"<a>", bytes, b"</a>"].concat(), "bad-format");
-        refuses([b"<a b='", bytes, b"'/>"].concat(), "bad-format");
-        refuses([b"<a><![CDATA[", bytes, b"]]></a>"].concat(), "bad-format");
+        refuses([b"<a>", bytes, b"</a>"].concat(), "unsupported-encoding");
+        refuses([b"<a b='", bytes, b"'/>"].concat(), "unsupported-encoding");
+        refuses([b"<a><![CDATA[", bytes, b"]]></a>"].concat(), "unsupported-encoding");
     }
     for text in ["x", "&lt;", "\u{0}", "\u{a0}", "<![CDATA[ ]]>", "<a/>x", "</stream:stream><a/>", "</stream:stream>x"]
     {
         refuses(text, "bad-format");
     }
+    let again = "<stream:stream to='a' version='1.0'>";
+    refuses(again, "bad-format");
+    refuses(
+        again.replace("stream:", "s:").replace(" to", " xmlns:s='http://etherx.jabber.org/streams' to"),
+        "bad-format",
+    );
     for start in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01", b"\xef\xbb\xbf<stream:stream", b" x", b"\0"] {
         assert_eq!(whole(start).error.map(|e| e.condition()), Some("bad-format"));
     }
