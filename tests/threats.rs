@@ -455,6 +455,30 @@ async fn s23_no_log_holds_secrets_or_messages() {
     }
 }
 
+/// The same for what the proxy itself says in its logins: as written, decoded, and the nonces in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn s23_no_log_holds_what_logs_in() {
+    let server = Scripted::start(quiet).await;
+    let mut proxy = Setup::upstream(server.address, "none").log("trace").start();
+    tls(&proxy).await.log_in("alice", "x").await;
+    let added = proxy.admin(["account", "add", "bob@localhost", "--password-stdin"], &password("bob"));
+    assert!(added.status.success(), "{added:?}");
+    proxy.stop();
+    let received = server.received();
+    let said: Vec<&str> = received.split(SASL).skip(1).filter_map(|part| between(part, ">", "</")).collect();
+    assert_eq!(said.len(), 8, "two logins of each account, two messages each: {received}");
+    let log = proxy.log();
+    assert!(log.contains("TRACE"), "a full log");
+    for message in said {
+        let decoded = String::from_utf8(BASE64.decode(message).expect("base64")).expect("text");
+        let nonce = decoded.split(',').find_map(|f| f.strip_prefix("r=")).expect("a nonce");
+        let proof = decoded.split(',').find_map(|f| f.strip_prefix("p=")).unwrap_or(message);
+        for secret in [message, &decoded, nonce, proof] {
+            assert!(!log.contains(secret), "{secret} is in the log");
+        }
+    }
+}
+
 /// What a server says cannot make a line of its own in the log, nor move an operator's cursor.
 #[tokio::test(flavor = "multi_thread")]
 async fn s23_control_characters_of_a_server_are_escaped() {
