@@ -202,10 +202,14 @@ impl Account {
 
     fn gone(&mut self, now: Now, client: ClientId, out: &mut Vec<Output>) {
         self.pending.retain(|(c, _, _)| *c != client);
-        out.extend(self.iqs.client_gone(client).into_iter().map(Output::Up));
+        let unanswered = self.iqs.client_gone(client);
         self.queries.client_gone(client);
         self.each_room(now, out, |room, outs| room.client_gone(now, client, outs));
         self.clients.remove(&client);
+        // What it was asked by occupants is asked of another client, or answered by the account.
+        for question in unanswered {
+            self.iq_from_server(now, question, out);
+        }
     }
 
     fn from_client(&mut self, now: Now, client: ClientId, stanza: Stanza, fresh: bool, out: &mut Vec<Output>) {

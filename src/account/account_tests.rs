@@ -467,9 +467,12 @@ fn an_occupants_question_is_answered_by_a_client_or_by_the_account() {
     stage.client(A, &format!("<iq to='{ROOM}/other' type='result' id='{id}'/>"));
     let up = stage.up();
     assert!(up.len() == 1 && up[0].contains("id='t1'"), "{up:?}");
+    // It goes while it is asked: the account answers instead.
+    stage.server(&ping.replace("t1", "t2"));
     stage.give(Input::Gone(A));
-    stage.server(&ping);
-    assert!(stage.up().iter().any(|l| l.contains("id='t1'") && l.contains("result")));
+    assert!(stage.up().iter().any(|l| l.contains("id='t2'") && l.contains("result")));
+    stage.server(&ping.replace("t1", "t3"));
+    assert!(stage.up().iter().any(|l| l.contains("id='t3'") && l.contains("result")));
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl Account {
         let from = stanza.from().map(|f| f.into_owned()).unwrap_or_default();
         let bare = from.split('/').next().unwrap_or_default();
         if stanza.is_iq() {
-            return self.iq_from_server(now, &from, bare, stanza, out);
+            return self.iq_from_server(now, stanza, out);
         }
         if stanza.is_message()
             && let Some((client, result)) = self.queries.result(&stanza)
@@ -53,7 +53,9 @@ impl Account {
         out.extend(self.clients.keys().map(|c| Output::Client(*c, ToClient::Shared(frame.clone()))));
     }
 
-    pub(super) fn iq_from_server(&mut self, now: Now, from: &str, bare: &str, stanza: Stanza, out: &mut Vec<Output>) {
+    pub(super) fn iq_from_server(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Output>) {
+        let from = stanza.from().unwrap_or_default();
+        let bare = from.split('/').next().unwrap_or_default();
         if stanza.is_type("result") || stanza.is_type("error") {
             if let Some((client, answer)) = self.iqs.answered(&stanza) {
                 out.push(to_one(client, &answer));

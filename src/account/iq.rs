@@ -105,17 +105,12 @@ impl Iqs {
         Some(stanza.edit().set("id", id).set("to", asked.peer).remove("from").finish())
     }
 
-    /// The client is gone: nobody waits for its answers, and it answers no more. Error answers to send upstream;
-    /// IQ errors never cost a place in a room.
+    /// The client is gone: nobody waits for its answers. Returns what it was asked and has not answered.
     pub fn client_gone(&mut self, client: ClientId) -> Vec<Stanza> {
         self.out.retain(|_, asked| asked.client != client);
         self.asked_last.retain(|_, asker| *asker != client);
         self.sids.retain(|_, owner| *owner != client);
-        let unanswered = self.inward.extract_if(|_, asked| asked.client == client);
-        unanswered
-            .filter_map(|(_, asked)| error_reply(&asked.request, "", StanzaCondition::ServiceUnavailable, ""))
-            .map(|reply| drop_from(&Stanza::own(reply)))
-            .collect()
+        self.inward.extract_if(|_, asked| asked.client == client).map(|(_, asked)| asked.request).collect()
     }
 
     /// The account session is gone, and with it every answer: error answers for the clients that wait.
@@ -204,10 +199,9 @@ mod tests {
     fn nobody_is_left_hanging() {
         let (mut iqs, _) = asked();
         iqs.hand_in(Instant::now(), A, &Stanza::own("<iq from='r@s/n' to='a@b/x' type='get' id='theirs'/>"));
-        let errors = iqs.client_gone(A);
-        assert_eq!(errors.len(), 1);
-        assert_eq!(errors[0].to().as_deref(), Some("r@s/n"));
-        assert_eq!(errors[0].id().as_deref(), Some("theirs"));
+        let unanswered = iqs.client_gone(A);
+        assert_eq!(unanswered.len(), 1);
+        assert_eq!(unanswered[0].id().as_deref(), Some("theirs"));
         let (mut iqs, _) = asked();
         let errors = iqs.session_lost();
         assert_eq!(errors[0].1.id().as_deref(), Some("mine"));
