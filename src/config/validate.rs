@@ -206,7 +206,7 @@ fn rooms(raw: &RawRooms) -> Result<Rooms> {
         leave_grace: raw.leave_grace.map_or(seconds(10), |Time(t)| t),
         offline_ttl: raw.offline_ttl.map_or(seconds(7 * 86400), |Time(t)| t),
         detached_presence: raw.detached_presence.unwrap_or(Show::Away),
-        history: within("rooms.history", raw.history, 100, 0, 10_000)?,
+        history: within("rooms.history", raw.history, 20, 0, 10_000)?,
         connect_timeout: at_least_a_millisecond("rooms.connect_timeout", raw.connect_timeout, seconds(10))?,
     })
 }
