@@ -574,6 +574,11 @@ fn strangers_messages_reach_each_client_once_or_wait() {
     stage.server(&stray);
     stage.give(Input::Hello(A, jid(A)));
     assert_eq!(stage.seen(A).len(), 1);
+    stage.give(Input::Gone(A));
+    let large = stray.replace("hi", &"x".repeat(300_000));
+    (0..20).for_each(|_| stage.server(&large));
+    stage.give(Input::Hello(A, jid(A)));
+    assert_eq!(stage.seen(A).len(), 3, "no more than 1 MiB waits");
 }
 
 #[test]

@@ -11,8 +11,9 @@ use crate::xml::writer::escape;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
-/// How many messages to the account session wait for a client.
+/// How many messages to the account session wait for a client, and how many bytes of them (S21). Of more the oldest go.
 const MOST_STRAYS: usize = 100;
+const STRAY_BYTES: usize = 1024 * 1024;
 
 impl Account {
     pub(super) fn from_server(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Output>) {
@@ -44,10 +45,10 @@ impl Account {
     pub(super) fn stray(&mut self, stanza: &Stanza, out: &mut Vec<Output>) {
         let frame = Arc::new(Shared::new(&stanza.edit().finish(), None));
         if self.clients.is_empty() {
-            if self.strays.len() == MOST_STRAYS {
+            self.strays.push_back(frame);
+            while self.strays.len() > MOST_STRAYS || self.strays.iter().map(|s| s.len()).sum::<usize>() > STRAY_BYTES {
                 self.strays.pop_front();
             }
-            self.strays.push_back(frame);
             return;
         }
         out.extend(self.clients.keys().map(|c| Output::Client(*c, ToClient::Shared(frame.clone()))));

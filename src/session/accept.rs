@@ -161,7 +161,11 @@ impl Plaintext {
                             .map_err(|_| (StreamCondition::UndefinedCondition, String::new()));
                     }
                     Action::End(why) => {
-                        info!(peer = %self.peer, why, "stream ended before TLS");
+                        // Who says nothing at all only looks whether somebody listens (health checks).
+                        match self.link.received() {
+                            0 => debug!(peer = %self.peer, why, "connection ended without a word"),
+                            _ => info!(peer = %self.peer, why, "stream ended before TLS"),
+                        }
                         return Ok(false);
                     }
                     // There is no server before TLS.
