@@ -16,6 +16,7 @@ use crate::account::connect::{AccountSession, ConnectError, Connector};
 use crate::account::handle::{Queue, ToAccount};
 use crate::muc::{ClientId, Now};
 use crate::net::link::{Event, Link, LinkError};
+use crate::stream::negotiation::condition_of;
 use crate::xml::framer::{Frame, Space};
 use crate::xmpp::stanza::Stanza;
 
@@ -179,7 +180,7 @@ impl Actor {
                 Ok(Event::Frame(Frame::Element(element))) => {
                     let stanza = Stanza::new(element);
                     if stanza.space() == Space::Streams {
-                        return self.session_ended(&format!("the server ended it: {}", stanza.content()));
+                        return self.session_ended(&format!("the server ended it: {}", condition_of(&stanza)));
                     }
                     let stanza = match &self.session {
                         Some(session) => session.header.detach(stanza),
