@@ -2,6 +2,7 @@
 //! passed by value. `docs/configuration.md` says what each key is for.
 
 mod flags;
+mod limits;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ mod units;
 mod validate;
 
 pub use flags::Flags;
+pub use limits::{Limits, LoginLimits, Rate};
 
 use std::fmt;
 use std::io;
@@ -17,9 +19,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ipnet::IpNet;
 use serde::Deserialize;
-
-use crate::xml::framer;
 
 /// All that an operator can say.
 #[derive(Debug, Clone)]
@@ -156,6 +157,9 @@ pub struct Listen {
     pub tls: ListenTls,
     /// What clients may log in with, and how accounts enrol.
     pub auth: Auth,
+    /// Who sends a PROXY protocol header (v1 or v2) before anything else: load balancers. From nobody else one is
+    /// taken.
+    pub proxy_protocol: Vec<IpNet>,
 }
 
 /// How TLS starts on a listener.
@@ -191,6 +195,10 @@ pub struct Domain {
     pub certificate: PathBuf,
     /// PEM: its private key.
     pub key: PathBuf,
+    /// Registration in band before login (XEP-0077) is let through.
+    pub registration: bool,
+    /// Non-SASL authentication (XEP-0078) is let through.
+    pub legacy_auth: bool,
     /// Its server.
     pub upstream: Upstream,
 }
@@ -210,6 +218,8 @@ pub struct Upstream {
     pub allow_plain: bool,
     /// Where keys do not do (a new salt for every login, or only PLAIN), the password may be kept, encrypted.
     pub keep_password: bool,
+    /// Connections to the server begin with a PROXY protocol v2 header that tells the client's address.
+    pub proxy_protocol: bool,
 }
 
 /// A host and a port.
@@ -243,45 +253,6 @@ pub enum UpstreamTls {
     None,
 }
 
-/// Sizes and deadlines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a stanza before login.
-    pub stanza_before_login: usize,
-    /// Bytes of a stanza after login.
-    pub stanza: usize,
-    /// Depth of elements in a stanza.
-    pub depth: usize,
-    /// Attributes of an element.
-    pub attributes: usize,
-    /// From the connection to the end of the TLS handshake.
-    pub handshake_timeout: Duration,
-    /// From the connection to the end of login, absolute.
-    pub negotiation_timeout: Duration,
-    /// To reach the server, TLS included.
-    pub dial_timeout: Duration,
-    /// Silence of a logged-in client, after which it is given up; `None`: never.
-    pub idle_timeout: Option<Duration>,
-    /// Frames waiting for a client that is slow.
-    pub client_queue_frames: usize,
-    /// Bytes waiting for a client that is slow.
-    pub client_queue_bytes: usize,
-    /// For streams to end by themselves at a shutdown.
-    pub drain_timeout: Duration,
-}
-
-impl Limits {
-    /// For a link before login.
-    pub fn before_login(&self) -> framer::Limits {
-        framer::Limits { stanza: self.stanza_before_login, depth: self.depth, attributes: self.attributes }
-    }
-
-    /// For a link after login.
-    pub fn after_login(&self) -> framer::Limits {
-        framer::Limits { stanza: self.stanza, depth: self.depth, attributes: self.attributes }
-    }
-}
-
 /// Rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rooms {
@@ -297,6 +268,10 @@ pub struct Rooms {
     pub history: usize,
     /// To open the account session.
     pub connect_timeout: Duration,
+    /// Rooms an account session is in at most; joins beyond pass through.
+    pub max_rooms: usize,
+    /// Clients of one account attached to one room at most.
+    pub max_attached: usize,
 }
 
 /// A presence's `<show/>` (RFC 6121 §4.7.2.1).

@@ -86,6 +86,7 @@ impl World {
             insecure: false,
             allow_plain: false,
             keep_password: true,
+            proxy_protocol: false,
         }
     }
 

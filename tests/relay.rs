@@ -83,6 +83,7 @@ impl World {
             insecure: false,
             allow_plain: false,
             keep_password: false,
+            proxy_protocol: false,
         };
         let files = CertificateFiles {
             domain: "xmpp.test".into(),

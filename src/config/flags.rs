@@ -32,6 +32,9 @@ pub struct Flags {
     /// CA certificates to verify the server with, PEM; the system's if absent
     #[arg(long, value_name = "FILE", env = "MINIMIX_UPSTREAM_CA", global = true)]
     pub upstream_ca: Option<PathBuf>,
+    /// Begin connections to the server with a PROXY protocol v2 header that tells the client's address
+    #[arg(long, env = "MINIMIX_UPSTREAM_PROXY_PROTOCOL", global = true)]
+    pub upstream_proxy_protocol: bool,
     /// The domain's certificate, PEM, with those that issued it
     #[arg(long, value_name = "FILE", env = "MINIMIX_CERT", global = true)]
     pub cert: Option<PathBuf>,
@@ -60,7 +63,9 @@ impl Flags {
         let flagged = [(&self.listen, ListenTls::StartTls), (&self.listen_tls, ListenTls::Direct)];
         let flagged: Vec<_> = flagged
             .into_iter()
-            .filter_map(|(address, tls)| Some(RawListen { address: address.clone()?, tls: Some(tls), auth: None }))
+            .filter_map(|(address, tls)| {
+                Some(RawListen { address: address.clone()?, tls: Some(tls), ..RawListen::default() })
+            })
             .collect();
         if !flagged.is_empty() {
             raw.listen = flagged;
@@ -74,6 +79,7 @@ impl Flags {
         let about_domain = self.upstream.is_some()
             || self.upstream_tls.is_some()
             || self.upstream_ca.is_some()
+            || self.upstream_proxy_protocol
             || self.cert.is_some()
             || self.key.is_some();
         if let Some(name) = &self.domain
@@ -104,6 +110,9 @@ impl Flags {
         set(&mut domain.key, &self.key);
         set(&mut domain.upstream.ca, &self.upstream_ca);
         domain.upstream.tls = self.upstream_tls.or(domain.upstream.tls);
+        if self.upstream_proxy_protocol {
+            domain.upstream.proxy_protocol = Some(true);
+        }
         if self.upstream.is_some() {
             domain.upstream.address.clone_from(&self.upstream);
         }

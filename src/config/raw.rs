@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::units::{Size, Time};
+use super::limits::RawLimits;
+use super::units::Time;
 use super::{Auth, ListenTls, LogFormat, Show, UpstreamTls};
 
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +32,8 @@ pub(super) struct RawListen {
     pub(super) address: String,
     pub(super) tls: Option<ListenTls>,
     pub(super) auth: Option<Auth>,
+    #[serde(default)]
+    pub(super) proxy_protocol: Vec<IpNet>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +42,8 @@ pub(super) struct RawDomain {
     pub(super) name: String,
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+    pub(super) registration: Option<bool>,
+    pub(super) legacy_auth: Option<bool>,
     #[serde(default)]
     pub(super) upstream: RawUpstream,
 }
@@ -51,22 +57,7 @@ pub(super) struct RawUpstream {
     pub(super) insecure: Option<bool>,
     pub(super) allow_plain: Option<bool>,
     pub(super) keep_password: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawLimits {
-    pub(super) stanza_before_login: Option<Size>,
-    pub(super) stanza: Option<Size>,
-    pub(super) depth: Option<usize>,
-    pub(super) attributes: Option<usize>,
-    pub(super) handshake_timeout: Option<Time>,
-    pub(super) negotiation_timeout: Option<Time>,
-    pub(super) dial_timeout: Option<Time>,
-    pub(super) idle_timeout: Option<Time>,
-    pub(super) client_queue_frames: Option<usize>,
-    pub(super) client_queue_bytes: Option<Size>,
-    pub(super) drain_timeout: Option<Time>,
+    pub(super) proxy_protocol: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,6 +69,8 @@ pub(super) struct RawRooms {
     pub(super) detached_presence: Option<Show>,
     pub(super) history: Option<usize>,
     pub(super) connect_timeout: Option<Time>,
+    pub(super) max_rooms: Option<usize>,
+    pub(super) max_attached: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

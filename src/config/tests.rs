@@ -1,4 +1,5 @@
 use super::*;
+use crate::xml::framer;
 
 const FILE: &str = r#"
 data = "data"
@@ -62,6 +63,20 @@ fn a_file_is_read_with_its_defaults() {
 }
 
 #[test]
+fn limits_fit_each_other() {
+    let load = |limits: &str| Config::from_toml(&FILE.replace("[limits]", &format!("[limits]\n{limits}")), &in_file());
+    let few = load("connections = 20\nstanzas_per_second = 0\nbytes_per_second = 5").unwrap().limits;
+    assert_eq!((few.connections_per_address, few.connections_before_login), (20, 20));
+    assert_eq!((few.connections_before_login_per_address, few.stanza_rate), (20, None));
+    assert_eq!(few.byte_rate, Some(Rate { per_second: 5, burst: 4 << 20 }));
+    let error = load("connections = 20\nconnections_per_address = 21").unwrap_err().to_string();
+    assert!(error.contains("limits.connections_per_address 21 is out of bounds"), "{error}");
+    let file = FILE.replace("auth = \"mixed\"", "auth = \"mixed\"\nproxy_protocol = ['10.0.0.0/8', '::1/128']");
+    let config = Config::from_toml(&file, &in_file()).unwrap();
+    assert!(config.listen[1].proxy_protocol[0].contains(&"10.1.2.3".parse::<std::net::IpAddr>().unwrap()));
+}
+
+#[test]
 fn the_example_parses() {
     let text = include_str!("../../minimix-proxy.example.toml");
     Config::from_toml(text, &in_file()).unwrap();
@@ -80,10 +95,9 @@ fn the_example_parses() {
 #[test]
 fn flags_alone_are_a_configuration() {
     let config = Config::load(&flags()).unwrap();
-    assert_eq!(
-        config.listen,
-        [Listen { address: "127.0.0.1:5222".parse().unwrap(), tls: ListenTls::StartTls, auth: Auth::Learn }]
-    );
+    let address = "127.0.0.1:5222".parse().unwrap();
+    let proxy_protocol = Vec::new();
+    assert_eq!(config.listen, [Listen { address, tls: ListenTls::StartTls, auth: Auth::Learn, proxy_protocol }]);
     let address = config.domains[0].upstream.address.as_ref().unwrap();
     assert_eq!(address.to_string(), "127.0.0.1:15222");
     let both = Flags { listen_tls: Some("127.0.0.1:5223".into()), auth: Some(Auth::Relay), ..flags() };

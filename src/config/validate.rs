@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use jid::DomainPart;
 
-use super::raw::{Raw, RawDomain, RawLimits, RawListen, RawLog, RawRooms, RawUpstream};
-use super::units::{Size, Time};
+use super::raw::{Raw, RawDomain, RawListen, RawLog, RawRooms, RawUpstream};
+use super::units::Time;
 use super::{
-    Address, Auth, Config, ConfigError, Domain, Limits, Listen, ListenTls, Log, LogFormat, Rooms, Show, Upstream,
-    UpstreamTls,
+    Address, Auth, Config, ConfigError, Domain, Listen, ListenTls, Log, LogFormat, Rooms, Show, Upstream, UpstreamTls,
+    limits,
 };
 
-type Result<T> = std::result::Result<T, ConfigError>;
+pub(super) type Result<T> = std::result::Result<T, ConfigError>;
 
 pub(super) fn config(raw: Raw) -> Result<Config> {
     let Some(data) = raw.data else {
@@ -25,7 +25,7 @@ pub(super) fn config(raw: Raw) -> Result<Config> {
         data,
         listen,
         domains,
-        limits: limits(&raw.limits)?,
+        limits: limits::validate(&raw.limits)?,
         rooms: rooms(&raw.rooms)?,
         log: log(raw.log)?,
     })
@@ -60,7 +60,12 @@ fn listeners(raw: &[RawListen]) -> Result<Vec<Listen>> {
                 return Err(ConfigError::invalid(key("auth"), problem));
             }
         };
-        listeners.push(Listen { address, tls: raw.tls.unwrap_or(ListenTls::StartTls), auth });
+        listeners.push(Listen {
+            address,
+            tls: raw.tls.unwrap_or(ListenTls::StartTls),
+            auth,
+            proxy_protocol: raw.proxy_protocol.clone(),
+        });
     }
     Ok(listeners)
 }
@@ -87,7 +92,9 @@ fn domains(raw: Vec<RawDomain>) -> Result<Vec<Domain>> {
         let Some(certificate) = raw.certificate else { return Err(missing(key("certificate"), "--cert")) };
         let Some(tls_key) = raw.key else { return Err(missing(key("key"), "--key")) };
         let upstream = upstream(raw.upstream, |name| key(&format!("upstream.{name}")))?;
-        domains.push(Domain { name, certificate, key: tls_key, upstream });
+        let registration = raw.registration.unwrap_or(false);
+        let legacy_auth = raw.legacy_auth.unwrap_or(false);
+        domains.push(Domain { name, certificate, key: tls_key, registration, legacy_auth, upstream });
     }
     Ok(domains)
 }
@@ -120,6 +127,7 @@ fn upstream(raw: RawUpstream, key: impl Fn(&str) -> String) -> Result<Upstream> 
         insecure,
         allow_plain: raw.allow_plain.unwrap_or(false),
         keep_password: raw.keep_password.unwrap_or(true),
+        proxy_protocol: raw.proxy_protocol.unwrap_or(false),
     })
 }
 
@@ -143,7 +151,13 @@ impl Address {
 }
 
 /// A value within bounds, or its default.
-fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: Option<T>, default: T, least: T, most: T) -> Result<T> {
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(
+    key: &str,
+    value: Option<T>,
+    default: T,
+    least: T,
+    most: T,
+) -> Result<T> {
     match value {
         None => Ok(default),
         Some(value) if value >= least && value <= most => Ok(value),
@@ -153,7 +167,7 @@ fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: Option<T>, defaul
     }
 }
 
-fn at_least_a_millisecond(key: &str, value: Option<Time>, default: Duration) -> Result<Duration> {
+pub(super) fn at_least_a_millisecond(key: &str, value: Option<Time>, default: Duration) -> Result<Duration> {
     match value {
         None => Ok(default),
         Some(Time(Duration::ZERO)) => {
@@ -161,42 +175,6 @@ fn at_least_a_millisecond(key: &str, value: Option<Time>, default: Duration) -> 
         }
         Some(Time(value)) => Ok(value),
     }
-}
-
-fn limits(raw: &RawLimits) -> Result<Limits> {
-    let size = |value: Option<Size>| value.map(|Size(n)| n);
-    let seconds = Duration::from_secs;
-    let stanza = within("limits.stanza", size(raw.stanza), 1 << 20, 10_000, 64 << 20)?;
-    Ok(Limits {
-        // RFC 6120 §13.12 forbids less than 10,000 bytes.
-        stanza_before_login: within(
-            "limits.stanza_before_login",
-            size(raw.stanza_before_login),
-            16 << 10,
-            10_000,
-            stanza,
-        )?,
-        stanza,
-        depth: within("limits.depth", raw.depth, 64, 8, 1024)?,
-        attributes: within("limits.attributes", raw.attributes, 64, 16, 1024)?,
-        handshake_timeout: at_least_a_millisecond("limits.handshake_timeout", raw.handshake_timeout, seconds(10))?,
-        negotiation_timeout: at_least_a_millisecond(
-            "limits.negotiation_timeout",
-            raw.negotiation_timeout,
-            seconds(30),
-        )?,
-        dial_timeout: at_least_a_millisecond("limits.dial_timeout", raw.dial_timeout, seconds(10))?,
-        idle_timeout: raw.idle_timeout.map(|Time(t)| t).filter(|t| !t.is_zero()),
-        client_queue_frames: within("limits.client_queue_frames", raw.client_queue_frames, 4096, 16, 1 << 20)?,
-        client_queue_bytes: within(
-            "limits.client_queue_bytes",
-            size(raw.client_queue_bytes),
-            8 << 20,
-            stanza,
-            1 << 30,
-        )?,
-        drain_timeout: raw.drain_timeout.map_or(seconds(5), |Time(t)| t),
-    })
 }
 
 fn rooms(raw: &RawRooms) -> Result<Rooms> {
@@ -208,6 +186,8 @@ fn rooms(raw: &RawRooms) -> Result<Rooms> {
         detached_presence: raw.detached_presence.unwrap_or(Show::Away),
         history: within("rooms.history", raw.history, 20, 0, 10_000)?,
         connect_timeout: at_least_a_millisecond("rooms.connect_timeout", raw.connect_timeout, seconds(10))?,
+        max_rooms: within("rooms.max_rooms", raw.max_rooms, 200, 1, 100_000)?,
+        max_attached: within("rooms.max_attached", raw.max_attached, 64, 1, 100_000)?,
     })
 }
 
