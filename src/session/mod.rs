@@ -4,6 +4,8 @@
 pub mod accept;
 mod carbons;
 mod closing;
+mod plaintext;
+mod secured;
 #[expect(clippy::module_inception)]
 pub mod session;
 pub mod task;
