@@ -116,6 +116,8 @@ pub fn registry(
             Show::Xa => Some("xa"),
             Show::Dnd => Some("dnd"),
         },
+        max_rooms: rooms.max_rooms,
+        max_attached: rooms.max_attached,
     });
     Ok(Registry::new(store, domains, settings, rooms.connect_timeout, tasks, stopped))
 }

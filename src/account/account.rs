@@ -10,6 +10,7 @@ use jid::{BareJid, FullJid};
 use crate::account::archive::Queries;
 use crate::account::handle::ToClient;
 use crate::account::iq::Iqs;
+use crate::account::limits::Limits;
 use crate::account::upkeep::{IDLE_TIME, RETRY};
 use crate::muc::join::Join;
 use crate::muc::room::Room;
@@ -21,10 +22,6 @@ use crate::xmpp::stanza::Stanza;
 
 /// How many stanzas of its clients an account keeps while its session is being opened.
 const MOST_PENDING: usize = 4096;
-
-/// The largest stanza that goes out on the account session: Prosody ends a stream for more than 256 KiB, and this
-/// one is everybody's. What is added on the way is not counted.
-const MOST_UP: usize = 255 * 1024;
 
 /// How many rooms that ended are remembered.
 const MOST_ENDED: usize = 64;
@@ -40,12 +37,14 @@ pub enum Input {
     Available(ClientId, bool),
     /// The client's stream ended.
     Gone(ClientId),
-    /// The account session is up.
-    SessionUp,
+    /// The account session is up; the largest stanza that its server takes, if it said so (XEP-0478).
+    SessionUp(Option<usize>),
     /// The account session could not be opened. `true` if the keys do not work: it waits for a login.
     SessionFailed(bool),
     /// The account session ended.
     SessionLost,
+    /// The account session ended: another one took its place, or there were too many (RFC 6120 §4.9.3.3).
+    SessionConflict,
     /// The keys may work again: a client logged in with the password.
     KeysChanged,
     /// The operator has taken the keys away; the account session is closed.
@@ -81,6 +80,8 @@ pub(super) enum Link {
     Up { since: Instant },
     /// The keys do not work.
     Barred,
+    /// Others were given its place more than once: it stays down until a client ends.
+    Evicted,
 }
 
 #[derive(Debug)]
@@ -113,6 +114,7 @@ pub struct Account {
     pub(super) iqs: Iqs,
     pub(super) queries: Queries,
     pub(super) idle_since: Option<Instant>,
+    pub(super) limits: Limits,
 }
 
 impl Account {
@@ -134,6 +136,7 @@ impl Account {
             iqs: Iqs::default(),
             queries: Queries::default(),
             idle_since: None,
+            limits: Limits::default(),
         }
     }
 
@@ -157,11 +160,15 @@ impl Account {
                 self.each_room(now, out, |room, outs| room.client_unavailable(now, client, outs));
             }
             Input::Gone(client) => self.gone(now, client, out),
-            Input::SessionUp => self.session_up(now, out),
+            Input::SessionUp(announced) => {
+                self.limits.announced = announced;
+                self.session_up(now, out);
+            }
             Input::SessionFailed(barred) => self.session_failed(now, barred, out),
             Input::SessionLost => self.session_lost(now, out),
+            Input::SessionConflict => self.session_conflict(now, out),
             Input::KeysChanged => {
-                if !self.is_up() && self.link != Link::Connecting {
+                if !self.is_up() && !matches!(self.link, Link::Connecting | Link::Evicted) {
                     self.link = Link::Down { retry_at: None };
                     self.retry_wait = RETRY.0;
                     self.reopen_if_wanted(now, out);
@@ -210,6 +217,7 @@ impl Account {
         for question in unanswered {
             self.iq_from_server(now, question, out);
         }
+        self.room_was_made(now, out);
     }
 
     fn from_client(&mut self, now: Now, client: ClientId, stanza: Stanza, fresh: bool, out: &mut Vec<Output>) {
@@ -244,16 +252,17 @@ impl Account {
             }
             return self.settle(client, room, out);
         }
+        if self.bounces(client, room, &stanza, out) {
+            return self.settle(client, room, out);
+        }
         if !self.rooms.contains_key(room) && Join::read(&stanza).is_some() {
+            if self.is_full(client, room, &stanza, out) {
+                return self.settle(client, room, out);
+            }
             let new = Room::new(room, &self.session, ids::random(), self.settings.clone());
             self.rooms.insert(room.to_owned(), new);
         }
         match self.rooms.get_mut(room) {
-            Some(found) if stanza.bytes().len() > MOST_UP && found.knows(client) => {
-                let text = "too large for the server";
-                let reply = error_reply(&stanza, "", StanzaCondition::PolicyViolation, text);
-                out.extend(reply.map(|r| to_one(client, &Stanza::own(r))));
-            }
             Some(found) => {
                 let mut outs = Vec::new();
                 found.from_client(now, client, stanza, &mut outs);
@@ -273,7 +282,7 @@ impl Account {
             Link::Down { retry_at } => retry_at.is_none_or(|at| now.at >= at),
             Link::Lost { .. } | Link::Connecting => self.patience.is_none_or(|until| now.at < until),
             Link::Up { .. } => true,
-            Link::Barred => false,
+            Link::Barred | Link::Evicted => false,
         };
         if (waits || join) && can_wait && self.pending.len() < MOST_PENDING {
             self.patience.get_or_insert(now.at + self.connect_timeout);
@@ -356,6 +365,10 @@ impl Account {
                 }
                 Out::Ask(client, stanza) => self.ask(now, client, stanza, out),
                 Out::Detached(client) => unsettled.push(client),
+                Out::Limited(client, what) => {
+                    out.push(Output::Client(client, ToClient::Limited(what)));
+                    unsettled.push(client);
+                }
                 Out::Ended => {
                     self.rooms.remove(room);
                     if self.ended.len() == MOST_ENDED {

@@ -24,7 +24,11 @@ struct Stage {
 impl Stage {
     /// Two clients; the account session is not open yet.
     fn new() -> Self {
-        let settings = Arc::new(Settings::default());
+        Stage::with(Settings::default())
+    }
+
+    fn with(settings: Settings) -> Self {
+        let settings = Arc::new(settings);
         let session = FullJid::from_str(SESSION).unwrap();
         let mut stage = Stage {
             account: Account::new(session, settings, Duration::from_secs(10)),
@@ -44,7 +48,7 @@ impl Stage {
         let mut stage = Stage::new();
         stage.client(A, &join("nick", "a1"));
         assert_eq!(stage.commands(), ["connect"]);
-        stage.give(Input::SessionUp);
+        stage.give(Input::SessionUp(None));
         stage.let_in("nick", "");
         stage.forget();
         stage
@@ -76,6 +80,7 @@ impl Stage {
                 format!("relay seen={seen} passes={passes_through} {}", text(&stanza))
             }
             ToClient::Detached { room, seen } => format!("detached {room} seen={seen}"),
+            ToClient::Limited(what) => format!("limited {what}"),
         };
         self.seen.entry(client).or_default().push(line);
     }
@@ -161,7 +166,7 @@ fn the_first_client_joins_the_account_and_is_served_in_order() {
     let mut stage = Stage::new();
     stage.client(A, &join("nick", "a1"));
     assert!(stage.up().is_empty());
-    stage.give(Input::SessionUp);
+    stage.give(Input::SessionUp(None));
     let up = stage.up();
     assert_eq!(up.len(), 1);
     assert!(up[0].contains("maxstanzas='20'"), "{up:?}");
@@ -194,7 +199,7 @@ fn a_failed_join_is_told_to_the_asker_and_the_next_one_asks_itself() {
     let mut stage = Stage::new();
     stage.client(A, &join("nick", "a1"));
     stage.client(B, &join("other-nick", "b1"));
-    stage.give(Input::SessionUp);
+    stage.give(Input::SessionUp(None));
     assert_eq!(stage.up().len(), 1);
     stage.server(&format!(
         "<presence from='{ROOM}/nick' to='{SESSION}' id='a1' type='error'><error type='auth'><not-authorized \
@@ -213,7 +218,7 @@ fn what_follows_a_pending_join_waits_for_it() {
     let mut stage = Stage::new();
     stage.client(A, &join("nick", "a1"));
     stage.client(A, &chat("m1"));
-    stage.give(Input::SessionUp);
+    stage.give(Input::SessionUp(None));
     stage.client(A, &chat("m2"));
     assert_eq!(stage.up().len(), 1);
     stage.let_in("nick", "");
@@ -339,7 +344,7 @@ fn a_lost_session_is_told_by_110_and_333_and_the_room_is_joined_again() {
     assert!(stage.seen(A).is_empty());
     stage.pass(Duration::from_secs(5));
     assert_eq!(stage.commands(), ["connect"]);
-    stage.give(Input::SessionUp);
+    stage.give(Input::SessionUp(None));
     let up = stage.up();
     assert_eq!(up.len(), 1, "the rejoin serves the waiting client: {up:?}");
     stage.let_in("nick", "");
@@ -372,7 +377,7 @@ fn a_slow_account_session_does_not_hold_up_joins_for_ever() {
     stage.client(A, &join("nick", "a1"));
     stage.pass(Duration::from_secs(11));
     assert!(stage.seen(A)[0].starts_with("relay seen=1 passes=true"));
-    stage.give(Input::SessionUp);
+    stage.give(Input::SessionUp(None));
     assert!(stage.up().is_empty());
 }
 
@@ -387,7 +392,7 @@ fn a_session_that_is_lost_again_and_again_is_opened_more_and_more_rarely() {
             stage.pass(Duration::from_millis(100));
         }
         waits.push(stage.now.at - lost);
-        stage.give(Input::SessionUp);
+        stage.give(Input::SessionUp(None));
         stage.let_in("nick", "");
     }
     assert!(waits.windows(2).all(|pair| pair[1] > pair[0]), "{waits:?}");
@@ -401,7 +406,7 @@ fn a_session_that_is_lost_again_and_again_is_opened_more_and_more_rarely() {
 fn s19_a_room_that_answers_too_late_is_left_at_once() {
     let mut stage = Stage::new();
     stage.client(A, &join("nick", "a1"));
-    stage.give(Input::SessionUp);
+    stage.give(Input::SessionUp(None));
     stage.pass(Duration::from_secs(61));
     assert!(stage.seen(A)[0].contains("remote-server-timeout"));
     assert!(stage.up().last().unwrap().contains("unavailable"));
@@ -420,7 +425,7 @@ fn s19_a_room_that_answers_too_late_is_left_at_once() {
 fn a_join_that_nobody_waits_for_any_more_is_undone() {
     let mut stage = Stage::new();
     stage.client(A, &join("nick", "a1"));
-    stage.give(Input::SessionUp);
+    stage.give(Input::SessionUp(None));
     stage.give(Input::Gone(A));
     stage.forget();
     stage.let_in("nick", "");
@@ -553,7 +558,7 @@ fn archive_results_come_to_their_asker_only() {
 fn a_new_room_is_configured_by_its_creator_or_left() {
     let mut stage = Stage::new();
     stage.client(A, &join("nick", "a1"));
-    stage.give(Input::SessionUp);
+    stage.give(Input::SessionUp(None));
     stage.let_in("nick", "<status code='201'/>");
     stage.forget();
     stage.client(B, &join("nick", "b1"));
@@ -599,12 +604,5 @@ fn an_idle_session_is_closed_and_dead_keys_wait_for_a_login() {
     assert_eq!(stage.commands(), ["connect"]);
 }
 
-#[test]
-fn a_stanza_too_large_for_the_server_does_not_cost_everybody_the_session() {
-    let mut stage = Stage::joined();
-    let large = format!("<message to='{ROOM}' type='groupchat' id='l'><body>{}</body></message>", "x".repeat(300_000));
-    stage.client(A, &large);
-    assert!(stage.up().is_empty());
-    let seen = stage.seen(A);
-    assert!(seen.len() == 1 && seen[0].contains("policy-violation") && seen[0].contains("id='l'"), "{seen:?}");
-}
+#[path = "limits_tests.rs"]
+mod limits;

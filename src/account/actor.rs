@@ -43,6 +43,8 @@ pub struct Actor {
     /// Whether this account can be forgotten, and if so, forgets it.
     forget: Box<dyn Fn() -> bool + Send>,
     shutdown: watch::Receiver<bool>,
+    /// Stanzas of the session that were too large.
+    skipped: u64,
 }
 
 /// The time.
@@ -80,6 +82,7 @@ impl Actor {
             connecting: None,
             forget,
             shutdown,
+            skipped: 0,
         }
     }
 
@@ -129,7 +132,10 @@ impl Actor {
                     self.from_client(message);
                 }
             }
-            Happened::Server(event) => self.from_server(event),
+            Happened::Server(event) => {
+                self.note_skipped();
+                self.from_server(event);
+            }
             Happened::Connected(opened) => self.connected(*opened),
             Happened::Deadline => self.handle(Input::Tick),
             Happened::Client(None) | Happened::Drained | Happened::Shutdown => {}
@@ -162,8 +168,9 @@ impl Actor {
         match opened {
             Ok(session) => {
                 info!(account = %self.jid.to_bare(), "account session is up");
+                let max_bytes = session.max_bytes;
                 self.session = Some(session);
-                self.handle(Input::SessionUp);
+                self.handle(Input::SessionUp(max_bytes));
             }
             Err(error) => {
                 let account = self.jid.to_bare();
@@ -180,7 +187,10 @@ impl Actor {
                 Ok(Event::Frame(Frame::Element(element))) => {
                     let stanza = Stanza::new(element);
                     if stanza.space() == Space::Streams {
-                        return self.session_ended(&format!("the server ended it: {}", condition_of(&stanza)));
+                        let condition = condition_of(&stanza);
+                        let conflict = condition == "conflict";
+                        let input = if conflict { Input::SessionConflict } else { Input::SessionLost };
+                        return self.session_lost(&format!("the server ended it: {condition}"), input);
                     }
                     let stanza = match &self.session {
                         Some(session) => session.header.detach(stanza),
@@ -197,9 +207,22 @@ impl Actor {
     }
 
     fn session_ended(&mut self, why: &str) {
+        self.session_lost(why, Input::SessionLost);
+    }
+
+    fn session_lost(&mut self, why: &str, input: Input) {
         warn!(account = %self.jid.to_bare(), why, "account session is lost");
         self.session = None;
-        self.handle(Input::SessionLost);
+        self.handle(input);
+    }
+
+    /// Stanzas that were too large have been dropped by the link (S12).
+    fn note_skipped(&mut self) {
+        let skipped = self.session.as_ref().map_or(0, |s| s.link.skipped());
+        if skipped > self.skipped {
+            warn!(account = %self.jid.to_bare(), "a stanza larger than limits.stanza came from the server: skipped");
+        }
+        self.skipped = skipped;
     }
 
     fn handle(&mut self, input: Input) {

@@ -62,6 +62,8 @@ pub struct AccountSession {
     pub link: Link,
     /// The server's header: its prefixes go along with stanzas that move to clients.
     pub header: Header,
+    /// The largest stanza that the server takes, if it says so (XEP-0478).
+    pub max_bytes: Option<usize>,
 }
 
 /// Opens account sessions.
@@ -117,9 +119,11 @@ pub(super) async fn log_in(
     let policy = domain.policy(dialled.encrypted || dialled.peer.ip().is_loopback());
     login::login(&mut dialled.link, &opened.features, &username, secret, &dialled.binding, &policy).await?;
     let opened = login::open(&mut dialled.link, header.as_bytes()).await?;
-    let mut session = AccountSession { link: dialled.link, header: opened.header };
+    let max_bytes = login::max_bytes(&opened.features);
+    let mut session = AccountSession { link: dialled.link, header: opened.header, max_bytes };
     let Some(enrolment) = enrolment else { return Ok((None, session)) };
     let bound = login::bind(&mut session.link, &opened.features, Some(&enrolment.resource)).await?;
     session.link.set_limits(domain.limits.after_login());
+    session.link.skip_oversize();
     Ok((Some(bound), session))
 }

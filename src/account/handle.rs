@@ -82,6 +82,8 @@ pub enum ToClient {
         /// How many of this client's stanzas the account had seen.
         seen: u64,
     },
+    /// For the log, which knows the client's address: it has met this limit.
+    Limited(&'static str),
 }
 
 impl ToClient {
@@ -92,7 +94,7 @@ impl ToClient {
             ToClient::Own(bytes) => bytes.len(),
             ToClient::Batch(all) => all.iter().map(ToClient::len).sum(),
             ToClient::Relay { stanza, .. } => stanza.bytes().len(),
-            ToClient::Detached { .. } => 0,
+            ToClient::Detached { .. } | ToClient::Limited(_) => 0,
         }
     }
 

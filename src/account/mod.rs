@@ -14,6 +14,7 @@ pub mod handle;
 mod incoming;
 mod iq;
 pub mod keys;
+mod limits;
 mod own;
 pub mod registry;
 mod upkeep;

@@ -101,7 +101,7 @@ impl World {
             }
             // Pass-through is another world; the view of such a client is its own stream's.
             ToClient::Relay { passes_through: true, .. } => drop(self.views.remove(&client.0)),
-            ToClient::Relay { .. } | ToClient::Detached { .. } | ToClient::Own(_) => {}
+            ToClient::Relay { .. } | ToClient::Detached { .. } | ToClient::Own(_) | ToClient::Limited(_) => {}
         }
     }
 
@@ -309,7 +309,7 @@ impl World {
         if self.connecting {
             self.connecting = false;
             self.connected = true;
-            self.give(Input::SessionUp);
+            self.give(Input::SessionUp(None));
         }
     }
 

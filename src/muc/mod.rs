@@ -51,6 +51,10 @@ pub struct Settings {
     pub history: usize,
     /// What the room is shown while no client is attached: a `<show/>`, or none (available).
     pub detached_presence: Option<&'static str>,
+    /// How many rooms the account may be in; joins beyond pass through.
+    pub max_rooms: usize,
+    /// How many clients of the account may be in one room.
+    pub max_attached: usize,
 }
 
 impl Default for Settings {
@@ -61,6 +65,8 @@ impl Default for Settings {
             offline_ttl: Duration::from_secs(7 * 24 * 3600),
             history: 20,
             detached_presence: Some("away"),
+            max_rooms: 200,
+            max_attached: 64,
         }
     }
 }
@@ -85,6 +91,8 @@ pub enum Out {
     Ask(ClientId, Stanza),
     /// The client is no longer attached.
     Detached(ClientId),
+    /// The client has met this limit.
+    Limited(ClientId, &'static str),
     /// The account is not in the room, and nobody waits for it: forget it.
     Ended,
 }

@@ -194,6 +194,13 @@ impl Room {
     }
 
     fn join(&mut self, now: Now, client: ClientId, join: Join, out: &mut Vec<Out>) {
+        if self.attached.len() + self.waiting.len() >= self.settings.max_attached {
+            let text = "too many clients of this account are in the room";
+            let error = join.error(&self.jid, StanzaCondition::ResourceConstraint, text);
+            out.push(Out::One(client, Arc::new(Shared::new(&error, None))));
+            out.push(Out::Limited(client, "rooms.max_attached: a join is refused"));
+            return;
+        }
         if self.phase == Phase::Joined {
             return self.attach(now, client, join, out);
         }

@@ -193,6 +193,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.framer.set_limits(limits);
     }
 
+    /// Stanzas that are too large are dropped and counted from now on, instead of ending the stream (S12).
+    pub fn skip_oversize(&mut self) {
+        self.framer.skip_oversize();
+    }
+
+    /// How many were.
+    pub fn skipped(&self) -> u64 {
+        self.framer.skipped()
+    }
+
     /// Bytes that were read and not yet taken as frames; before TLS starts there must be none (CVE-2011-0411).
     pub fn unread(&self) -> usize {
         self.input.len()

@@ -20,7 +20,7 @@ mod exchange;
 mod features;
 
 pub use exchange::login;
-pub use features::{binding_types, is, mechanisms, offers};
+pub use features::{binding_types, is, max_bytes, mechanisms, offers};
 
 /// The session of RFC 3921 §3, which old servers still ask for.
 const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";

@@ -45,6 +45,8 @@ pub enum Output {
     },
     /// To the account.
     Available(bool),
+    /// For the log: the client has met this limit of its account's.
+    Limited(&'static str),
     /// The client did what a stream does not survive.
     End(StreamCondition, String),
     /// The client sent a stream error: relay it, and end.
@@ -197,6 +199,7 @@ impl Session {
                     account.caught_up(&room, seen, false);
                 }
             }
+            ToClient::Limited(what) => out.push(Output::Limited(what)),
         }
     }
 

@@ -41,6 +41,7 @@ fn show(output: &Output) -> String {
             format!("A< {}{}", if *fresh { "fresh " } else { "" }, text(stanza.bytes()))
         }
         Output::Available(available) => format!("A< available={available}"),
+        Output::Limited(what) => format!("limited {what}"),
         Output::End(condition, _) => format!("end {condition}"),
         Output::ClientError(..) | Output::ServerError(..) => "error relayed".into(),
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jid::FullJid;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::accept::Floor;
 use super::closing::{End, FAREWELL, Last, close, condition, server_fault};
@@ -71,6 +71,8 @@ pub struct Relay {
     stalled: Option<Instant>,
     idle: Option<Idle>,
     shutdown: watch::Receiver<bool>,
+    /// Stanzas of the server's that were too large.
+    skipped: u64,
 }
 
 /// Watches for a client's silence.
@@ -91,7 +93,7 @@ enum Happened {
 
 impl Relay {
     pub(super) fn new<A>(
-        (down, up): (Link, Link),
+        (down, mut up): (Link, Link),
         session: Session,
         bound: &Bound,
         client: ClientId,
@@ -101,6 +103,7 @@ impl Relay {
     ) -> Self {
         let limits = &floor.limits;
         let received = down.received();
+        up.skip_oversize();
         Relay {
             down,
             up,
@@ -119,6 +122,7 @@ impl Relay {
             stalled: None,
             idle: limits.idle_timeout.map(|timeout| Idle { timeout, received, deadline: Instant::now() + timeout }),
             shutdown: floor.shutdown.clone(),
+            skipped: 0,
         }
     }
 
@@ -210,6 +214,7 @@ impl Relay {
     }
 
     fn server_events(&mut self, event: Result<Event, LinkError>) -> Result<(), End> {
+        self.note_skipped();
         let (mut next, mut out) = (Some(event), Vec::new());
         while let Some(event) = next {
             match event {
@@ -239,6 +244,16 @@ impl Relay {
             next = self.up.buffered().transpose().map(|frame| frame.map(Event::Frame));
         }
         Ok(())
+    }
+
+    /// Stanzas that were too large have been dropped by the link (S12).
+    fn note_skipped(&mut self) {
+        let skipped = self.up.skipped();
+        if skipped > self.skipped {
+            let limit = "limits.stanza";
+            warn!(peer = %self.peer, jid = %self.jid(), limit, "a stanza too large came from the server: skipped");
+        }
+        self.skipped = skipped;
     }
 
     fn account_items(&mut self, item: Option<ToClient>) -> Result<(), End> {
@@ -289,6 +304,7 @@ impl Relay {
                     self.waiting.push_back(ToAccount::Stanza { client, stanza, fresh });
                 }
                 Output::Available(available) => self.waiting.push_back(ToAccount::Available { client, available }),
+                Output::Limited(limit) => info!(peer = %self.peer, jid = %self.jid(), limit, "limit met"),
                 Output::End(condition, text) => return Err(End::client(condition, text)),
                 Output::ClientError(error, why) => {
                     return Err(End { down: Last::Close, up: Last::Relayed(error), why });

@@ -7,20 +7,22 @@
 //! unescaped, resolved or built: whoever wants to see inside a frame reads it again ([`super::element`]).
 //!
 //! This file knows the stream (XML declaration, header, children, closing tag). `scanner` scans one frame: start tags
-//! are in `tag`, texts in `content`, prefixes in `namespaces`, bytes and characters in `chars`.
+//! are in `tag`, texts in `content`, prefixes in `namespaces`, bytes and characters in `chars`; what is too large and
+//! not worth a stream is dropped by `skip`.
 
 mod chars;
 mod content;
 mod declaration;
 mod namespaces;
 mod scanner;
+mod skip;
 mod tag;
 #[cfg(test)]
 mod tests;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use chars::{SPACE, skip};
+use chars::SPACE;
 use namespaces::Inherited;
 use scanner::{Kind, Scanner};
 
@@ -168,6 +170,11 @@ pub struct Framer {
     scanner: Scanner,
     header: Inherited,
     failed: Option<FramingError>,
+    /// Elements that are too large are dropped, and their number.
+    skips: bool,
+    skipped: u64,
+    /// The frame at hand is one.
+    skipping: bool,
 }
 
 impl Framer {
@@ -182,6 +189,9 @@ impl Framer {
             scanner: Scanner::default(),
             header: Inherited::default(),
             failed: None,
+            skips: false,
+            skipped: 0,
+            skipping: false,
         }
     }
 
@@ -195,7 +205,8 @@ impl Framer {
 
     /// Starts over: a new stream header is expected (after STARTTLS or SASL).
     pub fn restart(&mut self) {
-        *self = Framer::new(self.next_limits);
+        let (skips, skipped) = (self.skips, self.skipped);
+        *self = Framer { skips, skipped, ..Framer::new(self.next_limits) };
     }
 
     /// True when part of a frame, and not all of it, has been taken.
@@ -223,15 +234,21 @@ impl Framer {
 
     /// Takes what it can of `buf`; true once a frame is complete.
     fn advance(&mut self, buf: &mut BytesMut) -> Result<bool, Fault> {
-        while self.stage != Stage::Frame {
-            if !self.begin(buf)? {
-                return Ok(false);
+        loop {
+            while self.stage != Stage::Frame {
+                if !self.begin(buf)? {
+                    return Ok(false);
+                }
+            }
+            // What is beyond the limit is not looked at, so that any chunking gives the same error.
+            let there = buf.len().min(self.room);
+            match self.scanner.scan(&buf[..there], &self.header, &self.limits)? {
+                true if self.skipping => self.skip_off(buf),
+                true => return Ok(true),
+                false if there < buf.len() => self.skip_on(buf)?,
+                false => return Ok(false),
             }
         }
-        // What is beyond the limit is not looked at, so that any chunking gives the same error.
-        let there = buf.len().min(self.room);
-        let complete = self.scanner.scan(&buf[..there], &self.header, &self.limits)?;
-        if !complete && there < buf.len() { Err(TOO_LARGE.into()) } else { Ok(complete) }
     }
 
     /// Between frames: goes on to what comes next; false when more bytes are needed for that.
@@ -255,7 +272,7 @@ impl Framer {
             Stage::Failed => return Err(self.failed.unwrap_or(TOO_LARGE).into()),
             Stage::Frame => {}
             Stage::Prolog | Stage::Between | Stage::Closed => {
-                let spaces = skip(buf, 0, SPACE);
+                let spaces = chars::skip(buf, 0, SPACE);
                 if spaces > 0 {
                     buf.advance(spaces);
                 }

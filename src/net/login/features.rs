@@ -20,6 +20,12 @@ pub fn binding_types(features: &Stanza) -> Option<Vec<String>> {
     Some(types.filter_map(|c| c.attr("type").map(|t| t.into_owned())).collect())
 }
 
+/// The largest stanza that the server takes, in bytes (XEP-0478); `None` if it does not say.
+pub fn max_bytes(features: &Stanza) -> Option<usize> {
+    let tree = features.tree().ok()?;
+    tree.root().child("limits", ns::STREAM_LIMITS)?.child_text("max-bytes", ns::STREAM_LIMITS)?.trim().parse().ok()
+}
+
 /// Whether the features have a child `name` in `space`.
 pub fn offers(features: &Stanza, name: &str, space: &str) -> bool {
     features.tree().is_ok_and(|tree| tree.root().child(name, space).is_some())
@@ -83,6 +89,9 @@ mod tests {
         assert!(offers(&features, "mechanisms", ns::SASL));
         assert!(!offers(&features, "starttls", ns::TLS));
         assert!(!wants_session(&features));
+        let limits = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes> 262144</max-bytes></limits></features>";
+        assert_eq!(max_bytes(&Stanza::own(FEATURES.replace("</features>", limits))), Some(262_144));
+        assert_eq!(max_bytes(&features), None);
         let old = Stanza::own(FEATURES.replace("<optional/>", ""));
         assert!(wants_session(&old));
         assert_eq!(binding_types(&Stanza::own("<features/>")), None);

@@ -1,5 +1,7 @@
 //! Namespaces in XML 1.0: declarations, their scope, and what the stream header declared for all that follows.
 
+use bytes::BytesMut;
+
 use super::chars::examined;
 use super::{Fault, FramingError, wrong};
 
@@ -26,6 +28,13 @@ impl Span {
 
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start as usize..self.end as usize]
+    }
+
+    /// Copies what it spans to the end of `kept`; where it is there.
+    pub(super) fn copy(self, bytes: &[u8], kept: &mut BytesMut) -> Span {
+        let start = kept.len();
+        kept.extend_from_slice(self.of(bytes));
+        Span::new(start, kept.len())
     }
 }
 
@@ -70,6 +79,14 @@ impl Scope {
     /// Leaves an element: what it declared is out of scope.
     pub(super) fn truncate(&mut self, len: u32) {
         self.bindings.truncate(len as usize);
+    }
+
+    /// Copies all declarations to the end of `kept`.
+    pub(super) fn copy(&mut self, bytes: &[u8], kept: &mut BytesMut) {
+        for binding in &mut self.bindings {
+            binding.prefix = binding.prefix.copy(bytes, kept);
+            binding.name = binding.name.copy(bytes, kept);
+        }
     }
 
     /// Between frames: forgets everything, keeping room for `keep` declarations.
