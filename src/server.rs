@@ -30,7 +30,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let tls = Arc::new(tls);
     let mut listeners = Vec::new();
     for listen in &config.listen {
-        listeners.push((Listener::bind(listen.address).await?, listen.clone()));
+        listeners.push((Listener::bind(listen.address).await?, Arc::new(listen.clone())));
     }
     let own: Arc<[SocketAddr]> = listeners.iter().map(|(listener, _)| listener.address()).collect();
     let (stop, stopped) = watch::channel(false);
@@ -122,10 +122,10 @@ pub fn registry(
     Ok(Registry::new(store, domains, settings, rooms.connect_timeout, tasks, stopped))
 }
 
-async fn accept(listener: Listener, listen: Listen, floor: Arc<Floor<Arc<Registry>>>, tasks: TaskTracker) {
+async fn accept(listener: Listener, listen: Arc<Listen>, floor: Arc<Floor<Arc<Registry>>>, tasks: TaskTracker) {
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => drop(tasks.spawn(serve(socket, peer, listen.tls, listen.auth, floor.clone()))),
+            Ok((socket, peer)) => drop(tasks.spawn(serve(socket, peer, listen.clone(), floor.clone()))),
             Err(error) => warn!(%error, address = %listener.address(), "cannot accept a connection"),
         }
     }

@@ -13,6 +13,7 @@ use minimix_proxy::net::dial::{DialError, Dialled, Upstream};
 use minimix_proxy::net::link::Socket;
 use minimix_proxy::net::listen::Listener;
 use minimix_proxy::net::login::{self, LoginError};
+use minimix_proxy::net::proxy_protocol::Origin;
 use minimix_proxy::net::tls::{Accepted, CertificateFiles, ServerTls};
 use minimix_proxy::stream::sasl::{Mechanism, Policy, Secret};
 use minimix_proxy::xmpp::conditions::StreamCondition;
@@ -108,7 +109,7 @@ impl World {
             let (stream, _) = self.listener.accept().await.unwrap();
             server(stream).await
         };
-        let dial = upstream.dial("xmpp.test");
+        let dial = upstream.dial("xmpp.test", Origin::Own);
         tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(dial, serve) }).await.unwrap()
     }
 }
@@ -323,11 +324,11 @@ async fn plaintext_beyond_loopback_is_refused_unless_allowed() {
     world.listener = TcpListener::bind((ip, 0)).await.unwrap();
     world.address = world.listener.local_addr().unwrap();
     let config = config::Upstream { ca: None, ..world.upstream_config(UpstreamTls::None) };
-    let error = world.upstream_from(&config).dial("xmpp.test").await.unwrap_err();
+    let error = world.upstream_from(&config).dial("xmpp.test", Origin::Own).await.unwrap_err();
     assert!(matches!(error, DialError::Plaintext { .. }), "{error}");
     assert_eq!(error.condition(), StreamCondition::InternalServerError);
     let allowed = config::Upstream { insecure: true, ..config };
-    assert!(world.upstream_from(&allowed).dial("xmpp.test").await.is_ok());
+    assert!(world.upstream_from(&allowed).dial("xmpp.test", Origin::Own).await.is_ok());
 }
 
 #[tokio::test]
@@ -337,7 +338,7 @@ async fn s01_the_proxy_does_not_dial_itself() {
     let everywhere = SocketAddr::from(([0; 4], world.address.port()));
     for own in [world.address, everywhere] {
         let upstream = Upstream::new(&config, &world.limits, Arc::new([own])).unwrap();
-        let error = upstream.dial("xmpp.test").await.unwrap_err();
+        let error = upstream.dial("xmpp.test", Origin::Own).await.unwrap_err();
         assert!(matches!(error, DialError::Oneself { .. }), "{error}");
     }
 }
@@ -360,7 +361,7 @@ async fn an_unreachable_server_is_named_with_the_cause() {
     let upstream = world.upstream(UpstreamTls::StartTls);
     let address = world.address;
     drop(world.listener);
-    let error = upstream.dial("xmpp.test").await.unwrap_err();
+    let error = upstream.dial("xmpp.test", Origin::Own).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&address.to_string()) && text.contains("refused") && text.contains("running"), "{text}");
     assert!(!error.client_text().contains("127.0.0.1"));
@@ -371,7 +372,7 @@ async fn a_name_that_does_not_resolve_is_named() {
     let world = World::new().await;
     let mut config = world.upstream_config(UpstreamTls::StartTls);
     config.address = Some(Address { host: "nowhere.invalid".into(), port: 5222 });
-    let error = world.upstream_from(&config).dial("xmpp.test").await.unwrap_err().to_string();
+    let error = world.upstream_from(&config).dial("xmpp.test", Origin::Own).await.unwrap_err().to_string();
     assert!(error.contains("nowhere.invalid"), "{error}");
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jid::BareJid;
 use minimix_proxy::account::access::{Accounts, LoginFailure};
 use minimix_proxy::account::handle::{Handle, Queue, ToAccount, ToClient};
-use minimix_proxy::config::{self, Address, Auth, Config, Flags, ListenTls, UpstreamTls};
+use minimix_proxy::config::{self, Address, Auth, Config, Flags, Listen, ListenTls, UpstreamTls};
 use minimix_proxy::net::dev_certs;
 use minimix_proxy::net::dial::{Dialled, Upstream};
 use minimix_proxy::net::link::Socket;
@@ -110,7 +110,8 @@ impl World {
                 let mut first = [0];
                 socket.peek(&mut first).await.unwrap();
                 let tls = if first[0] == 22 { ListenTls::Direct } else { ListenTls::StartTls };
-                tokio::spawn(serve(socket, peer, tls, auth, shared.clone()));
+                let listen = Listen { address: proxy, tls, auth, proxy_protocol: Vec::new() };
+                tokio::spawn(serve(socket, peer, Arc::new(listen), shared.clone()));
             }
         });
         World { directory, server, proxy, stop, floor }

@@ -8,6 +8,7 @@ use crate::account::handle::ToAccount;
 use crate::account::keys::{self, Kept};
 use crate::account::registry::Registry;
 use crate::net::login::{self, LoginError};
+use crate::net::proxy_protocol::Origin;
 use crate::store::{StoreError, Summary};
 use crate::stream::sasl::Secret;
 use crate::xmpp::header::Header;
@@ -49,7 +50,7 @@ impl Registry {
         let Some(username) = account.node() else { return Err(AdminError::NoAccount(account.clone())) };
         let failed = |error: ConnectError| AdminError::Login { account: account.clone(), error };
         let work = async {
-            let mut dialled = match domain.upstream.dial(&domain.name).await {
+            let mut dialled = match domain.upstream.dial(&domain.name, Origin::Own).await {
                 Ok(dialled) => dialled,
                 Err(error) => return Ok(Err(ConnectError::from(error))),
             };

@@ -12,6 +12,7 @@ use crate::account::domain::Domain;
 use crate::net::dial::DialError;
 use crate::net::link::Link;
 use crate::net::login::{self, LoginError};
+use crate::net::proxy_protocol::Origin;
 use crate::store::{Enrolment, Store, StoreError};
 use crate::stream::sasl::Secret;
 use crate::xmpp::header::Header;
@@ -113,7 +114,7 @@ pub(super) async fn log_in(
     enrolment: Option<&Enrolment>,
 ) -> Result<(Option<FullJid>, AccountSession), ConnectError> {
     let username = account.node().map(|n| n.as_str().to_owned()).unwrap_or_default();
-    let mut dialled = domain.upstream.dial(&domain.name).await?;
+    let mut dialled = domain.upstream.dial(&domain.name, Origin::Own).await?;
     let header = Header::client(&domain.name, None);
     let opened = login::open(&mut dialled.link, header.as_bytes()).await?;
     let policy = domain.policy(dialled.encrypted || dialled.peer.ip().is_loopback());

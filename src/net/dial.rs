@@ -1,5 +1,6 @@
 //! Reaching a domain's server: where it is (a fixed address, or SRV records: RFC 6120 §3.2, XEP-0368), the TCP
-//! connection, and TLS, by STARTTLS (RFC 6120 §5) or from the first byte.
+//! connection, a PROXY protocol header where the server is to know the client's address, and TLS, by STARTTLS
+//! (RFC 6120 §5) or from the first byte.
 //!
 //! What comes back is encrypted and verified, or was allowed in plaintext by the configuration; never a fall-back
 //! from the one to the other (S6).
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::link::{Link, Socket};
+use super::proxy_protocol::{self, Origin};
 use super::tls::{ClientTls, TlsError};
 use crate::config;
 use crate::config::{Address, UpstreamTls};
@@ -36,6 +38,8 @@ pub struct Upstream {
     resolver: Resolver,
     timeout: Duration,
     limits: Limits,
+    /// A PROXY protocol header comes first.
+    proxy_protocol: bool,
     /// Where this proxy listens: not to be dialled (S1).
     own: Arc<[SocketAddr]>,
 }
@@ -68,13 +72,15 @@ impl Upstream {
             resolver: Resolver::default(),
             timeout: limits.dial_timeout,
             limits: limits.before_login(),
+            proxy_protocol: config.proxy_protocol,
             own,
         })
     }
 
-    /// Connects to the server of `domain` and secures the connection, within `limits.dial_timeout` in all.
-    pub async fn dial(&self, domain: &str) -> Result<Dialled, DialError> {
-        match timeout(self.timeout, self.try_targets(domain)).await {
+    /// Connects to the server of `domain` and secures the connection, within `limits.dial_timeout` in all. `origin` is
+    /// whom the server is told of, if it is (`upstream.proxy_protocol`).
+    pub async fn dial(&self, domain: &str, origin: Origin) -> Result<Dialled, DialError> {
+        match timeout(self.timeout, self.try_targets(domain, origin)).await {
             Ok(result) => result,
             Err(_) => Err(DialError::Timeout { what: self.describe(domain), after: self.timeout }),
         }
@@ -88,7 +94,7 @@ impl Upstream {
         }
     }
 
-    async fn try_targets(&self, domain: &str) -> Result<Dialled, DialError> {
+    async fn try_targets(&self, domain: &str, origin: Origin) -> Result<Dialled, DialError> {
         let targets = match &self.address {
             Some(Address { host, port }) => {
                 vec![Target { host: host.clone(), port: *port, direct: self.tls == UpstreamTls::Direct }]
@@ -97,7 +103,7 @@ impl Upstream {
         };
         let mut last = None;
         for target in &targets {
-            match self.try_target(domain, target).await {
+            match self.try_target(domain, target, origin).await {
                 Ok(dialled) => return Ok(dialled),
                 Err(error) => {
                     tracing::debug!(domain, host = target.host, port = target.port, %error, "dialling failed");
@@ -108,10 +114,14 @@ impl Upstream {
         Err(last.unwrap_or_else(|| DialError::NoService { domain: domain.to_owned() }))
     }
 
-    async fn try_target(&self, domain: &str, target: &Target) -> Result<Dialled, DialError> {
+    async fn try_target(&self, domain: &str, target: &Target, origin: Origin) -> Result<Dialled, DialError> {
         let addresses = resolve::addresses(target).await?;
-        let (stream, peer) = connect::first(&addresses, target).await?;
+        let (mut stream, peer) = connect::first(&addresses, target).await?;
         self.refuse_self(&stream, peer)?;
+        if self.proxy_protocol {
+            let told = proxy_protocol::announce(&mut stream, origin).await;
+            told.map_err(|cause| DialError::Connect { target: target.to_string(), cause: cause.to_string() })?;
+        }
         match &self.client {
             None => self.plaintext(stream, peer),
             Some(client) => self.secure(client, stream, peer, domain, target.direct).await,

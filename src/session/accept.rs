@@ -7,20 +7,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use ipnet::IpNet;
 use jid::BareJid;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-use tracing::info;
+use tracing::{debug, info, warn};
 
 use super::closing::condition;
 use super::plaintext::Plaintext;
 use super::secured::Secured;
 use super::task::Relay;
 use crate::account::access::Accounts;
-use crate::config::{self, Limits, ListenTls};
+use crate::config::{self, Limits, Listen, ListenTls};
 use crate::net::dial::Upstream;
 use crate::net::link::{Event, Link, LinkError};
+use crate::net::proxy_protocol::{self, Ends, HeaderError};
 use crate::net::tls::{Accepted, ServerTls};
 use crate::stream::negotiation::{Auth, Covers, Domains, Input, Negotiation};
 use crate::xmpp::conditions::StreamCondition;
@@ -61,31 +63,29 @@ impl From<config::Auth> for Auth {
 
 /// Serves one client from its first byte to its last. Ends by itself, at the latest a few seconds after
 /// [`Floor::shutdown`].
-pub async fn serve<A: Accounts>(
-    socket: TcpStream,
-    peer: SocketAddr,
-    tls: ListenTls,
-    auth: config::Auth,
-    floor: Arc<Floor<A>>,
-) {
-    let relay = Box::pin(accept(socket, peer, tls, auth.into(), floor)).await;
+pub async fn serve<A: Accounts>(socket: TcpStream, peer: SocketAddr, listen: Arc<Listen>, floor: Arc<Floor<A>>) {
+    let relay = Box::pin(accept(socket, peer, listen, floor)).await;
     if let Some(relay) = relay {
         relay.run().await;
     }
 }
 
 async fn accept<A: Accounts>(
-    socket: TcpStream,
+    mut socket: TcpStream,
     peer: SocketAddr,
-    tls: ListenTls,
-    auth: Auth,
+    listen: Arc<Listen>,
     floor: Arc<Floor<A>>,
 ) -> Option<Box<Relay>> {
     let now = Instant::now();
     let (handshake, deadline) = (now + floor.limits.handshake_timeout, now + floor.limits.negotiation_timeout);
-    let direct = tls == ListenTls::Direct;
-    let mut machine = Negotiation::new(direct, auth, floor.clone(), ids::random());
     let mut shutdown = floor.shutdown.clone();
+    let ends = tokio::select! {
+        ends = introduced(&mut socket, peer, &listen.proxy_protocol, handshake) => ends?,
+        () = ended(&mut shutdown) => return None,
+    };
+    let peer = ends.client;
+    let direct = listen.tls == ListenTls::Direct;
+    let mut machine = Negotiation::new(direct, listen.auth.into(), floor.clone(), ids::random());
     let accepted = if direct {
         within(handshake, &mut shutdown, floor.tls.accept_direct(socket)).await
     } else {
@@ -115,8 +115,29 @@ async fn accept<A: Accounts>(
     let certificate = accepted.certificate();
     let shown = accepted.sni.is_some().then(|| Covers(Box::new(move |domain| certificate.covers(domain))));
     let down = Link::new(accepted.socket, floor.limits.before_login());
-    let secured = Secured { down, up: None, machine, actions: VecDeque::new(), floor, peer };
+    let secured = Secured { down, up: None, machine, actions: VecDeque::new(), floor, peer, connected_to: ends.server };
     secured.run(shown, deadline).await
+}
+
+/// The connection's ends, which a load balancer tells before anything else; `None`: it is to be closed.
+async fn introduced(socket: &mut TcpStream, peer: SocketAddr, networks: &[IpNet], deadline: Instant) -> Option<Ends> {
+    match proxy_protocol::ends(socket, peer, networks, deadline).await {
+        Ok(ends) => {
+            if ends.client != peer {
+                debug!(peer = %ends.client, via = %peer, "a load balancer's client");
+            }
+            Some(ends)
+        }
+        // As before TLS: health checks.
+        Err(HeaderError::Silent) => {
+            debug!(%peer, "connection ended without a word");
+            None
+        }
+        Err(error) => {
+            warn!(%peer, %error, "connection closed");
+            None
+        }
+    }
 }
 
 /// A TLS handshake, given up at the deadline and when the process ends.

@@ -16,6 +16,7 @@ use crate::account::access::Accounts;
 use crate::account::handle::ClientId;
 use crate::net::dial::Dialled;
 use crate::net::link::{Event, Link, LinkError};
+use crate::net::proxy_protocol::{Ends, Origin};
 use crate::stream::negotiation::{Action, Bound, Covers, Input, Negotiation};
 use crate::xmpp::conditions::StreamCondition;
 use crate::xmpp::ids;
@@ -28,6 +29,8 @@ pub(super) struct Secured<A> {
     pub(super) actions: VecDeque<Action>,
     pub(super) floor: Arc<Floor<A>>,
     pub(super) peer: SocketAddr,
+    /// Where the client thinks it connected to.
+    pub(super) connected_to: SocketAddr,
 }
 
 impl<A: Accounts> Secured<A> {
@@ -132,7 +135,8 @@ impl<A: Accounts> Secured<A> {
         let Some(upstream) = self.floor.upstreams.get(domain) else {
             return Input::DialFailed(StreamCondition::HostUnknown, "this domain is not served here".to_owned());
         };
-        match upstream.dial(domain).await {
+        let origin = Origin::Client(Ends { client: self.peer, server: self.connected_to });
+        match upstream.dial(domain, origin).await {
             Ok(dialled) => {
                 self.up = Some(dialled);
                 Input::Dialled

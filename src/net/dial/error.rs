@@ -78,7 +78,10 @@ pub enum DialError {
         remedy: &'static str,
     },
     /// The server ended the stream before TLS.
-    #[error("{peer} refused the stream: {condition} {text}; does the server serve this domain?")]
+    #[error(
+        "{peer} refused the stream: {condition} {text}; does the server serve this domain, and \
+         does upstream.proxy_protocol fit its listener?"
+    )]
     Refused {
         /// The address.
         peer: SocketAddr,
@@ -88,7 +91,10 @@ pub enum DialError {
         text: String,
     },
     /// The peer does not behave like an XMPP server.
-    #[error("{peer} does not answer like an XMPP server: {what}; check upstream.address and upstream.tls")]
+    #[error(
+        "{peer} does not answer like an XMPP server: {what}; check upstream.address, upstream.tls and \
+         upstream.proxy_protocol"
+    )]
     Protocol {
         /// The address.
         peer: SocketAddr,
