@@ -9,4 +9,5 @@ pub mod dial;
 pub mod link;
 pub mod listen;
 pub mod login;
+pub mod seldom;
 pub mod tls;

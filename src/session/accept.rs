@@ -13,8 +13,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
+use super::admission::{Admission, Place};
 use super::closing::condition;
 use super::plaintext::Plaintext;
+use super::refusal::Refusals;
 use super::secured::Secured;
 use super::task::Relay;
 use crate::account::access::Accounts;
@@ -30,6 +32,10 @@ use crate::xmpp::ids;
 pub struct Floor<A> {
     /// Sizes and deadlines.
     pub limits: Limits,
+    /// Who is let in.
+    pub admission: Admission,
+    /// Who is not.
+    pub refusals: Refusals,
     /// Certificates.
     pub tls: Arc<ServerTls>,
     /// The domains that are served, by their normalised names, and their servers.
@@ -68,9 +74,22 @@ pub async fn serve<A: Accounts>(
     auth: config::Auth,
     floor: Arc<Floor<A>>,
 ) {
+    let Some((socket, mut place)) = admit(socket, peer, tls, &floor).await else { return };
     let relay = Box::pin(accept(socket, peer, tls, auth.into(), floor)).await;
     if let Some(relay) = relay {
+        place.logged_in();
         relay.run().await;
+    }
+}
+
+/// The connection's place among all (S11); a connection that gets none has been closed.
+async fn admit<A>(socket: TcpStream, peer: SocketAddr, tls: ListenTls, floor: &Floor<A>) -> Option<(TcpStream, Place)> {
+    match floor.admission.enter().and_then(|place| place.belongs_to(peer.ip())) {
+        Ok(place) => Some((socket, place)),
+        Err(full) => {
+            Box::pin(floor.refusals.refuse(socket, peer, tls, full)).await;
+            None
+        }
     }
 }
 
