@@ -10,6 +10,8 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+mod files;
+
 use crate::account::domain::Domain;
 use crate::account::registry::Registry;
 use crate::cli::Failure;
@@ -20,10 +22,15 @@ use crate::net::dial::Upstream;
 use crate::net::listen::Listener;
 use crate::net::tls::ServerTls;
 use crate::session::accept::{Floor, serve};
+use crate::session::admission::Admission;
+use crate::session::refusal::Refusals;
 use crate::store::{SqliteStore, Store};
 
 /// Runs the proxy until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
+    if let Some(warning) = files::raise_limit(&config.limits) {
+        warn!("{warning}");
+    }
     let store = open_store(&config)?;
     let (tls, warnings) = ServerTls::new(config.domains.iter().map(Into::into).collect())?;
     warnings.iter().for_each(|warning| warn!("{warning}"));
@@ -44,6 +51,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let drain = config.limits.drain_timeout;
     let floor = Arc::new(Floor {
         limits: config.limits.clone(),
+        admission: Admission::new(&config.limits),
+        refusals: Refusals::default(),
         tls: tls.clone(),
         upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),
         accounts: registry,

@@ -16,6 +16,8 @@ use minimix_proxy::net::dial::{Dialled, Upstream};
 use minimix_proxy::net::link::Socket;
 use minimix_proxy::net::tls::{CertificateFiles, ClientTls, ServerTls};
 use minimix_proxy::session::accept::{Floor, serve};
+use minimix_proxy::session::admission::Admission;
+use minimix_proxy::session::refusal::Refusals;
 use minimix_proxy::stream::sasl::Plain;
 use minimix_proxy::xmpp::stanza::Stanza;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -93,6 +95,8 @@ impl World {
         let (stop, shutdown) = watch::channel(false);
         let upstream = Upstream::new(&upstream, &limits, Arc::new([])).unwrap();
         let floor = Arc::new(Floor {
+            admission: Admission::new(&limits),
+            refusals: Refusals::default(),
             limits,
             tls: Arc::new(ServerTls::new(vec![files]).unwrap().0),
             upstreams: HashMap::from([("xmpp.test".to_owned(), upstream)]),

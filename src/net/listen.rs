@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
+
+use super::seldom::{A_SECOND, Seldom};
 
 const BACKLOG: u32 = 1024;
 /// A peer that has been silent this long is asked whether it is still there: before most NATs forget it.
@@ -43,6 +46,7 @@ impl BindError {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    exhausted: Mutex<Seldom>,
 }
 
 impl Listener {
@@ -57,7 +61,7 @@ impl Listener {
             socket.bind(address)?;
             let socket = socket.listen(BACKLOG)?;
             let address = socket.local_addr()?;
-            Ok(Listener { socket, address })
+            Ok(Listener { socket, address, exhausted: Mutex::new(Seldom::new(A_SECOND)) })
         };
         bind().map_err(|cause| BindError { address, cause })
     }
@@ -81,7 +85,10 @@ impl Listener {
                     tracing::debug!(address = %self.address, %error, "a connection broke before it was accepted");
                 }
                 Err(error) if is_exhaustion(&error) => {
-                    tracing::warn!(address = %self.address, %error, "cannot accept; raise the limit of open files (LimitNOFILE, ulimit -n)");
+                    let say = self.exhausted.lock().unwrap_or_else(PoisonError::into_inner).say(Instant::now());
+                    if say.is_some() {
+                        tracing::warn!(address = %self.address, %error, "cannot accept; raise the limit of open files (LimitNOFILE, ulimit -n)");
+                    }
                     sleep(PAUSE).await;
                 }
                 Err(error) => {

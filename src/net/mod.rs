@@ -11,4 +11,5 @@ pub mod link;
 pub mod listen;
 pub mod login;
 pub mod proxy_protocol;
+pub mod seldom;
 pub mod tls;

@@ -14,8 +14,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
+use super::admission::{Admission, Place};
 use super::closing::condition;
 use super::plaintext::Plaintext;
+use super::refusal::Refusals;
 use super::secured::Secured;
 use super::task::Relay;
 use crate::account::access::Accounts;
@@ -32,6 +34,10 @@ use crate::xmpp::ids;
 pub struct Floor<A> {
     /// Sizes and deadlines.
     pub limits: Limits,
+    /// Who is let in.
+    pub admission: Admission,
+    /// Who is not.
+    pub refusals: Refusals,
     /// Certificates.
     pub tls: Arc<ServerTls>,
     /// The domains that are served, by their normalised names, and their servers.
@@ -64,25 +70,47 @@ impl From<config::Auth> for Auth {
 /// Serves one client from its first byte to its last. Ends by itself, at the latest a few seconds after
 /// [`Floor::shutdown`].
 pub async fn serve<A: Accounts>(socket: TcpStream, peer: SocketAddr, listen: Arc<Listen>, floor: Arc<Floor<A>>) {
-    let relay = Box::pin(accept(socket, peer, listen, floor)).await;
-    if let Some(relay) = relay {
+    if let Some((relay, mut place)) = Box::pin(enter(socket, peer, listen, floor)).await {
+        place.logged_in();
         relay.run().await;
     }
 }
 
-async fn accept<A: Accounts>(
+/// Finds out who connects, and whether there is a place for it (S11).
+async fn enter<A: Accounts>(
     mut socket: TcpStream,
     peer: SocketAddr,
     listen: Arc<Listen>,
     floor: Arc<Floor<A>>,
-) -> Option<Box<Relay>> {
+) -> Option<(Box<Relay>, Place)> {
     let now = Instant::now();
-    let (handshake, deadline) = (now + floor.limits.handshake_timeout, now + floor.limits.negotiation_timeout);
+    let place = match floor.admission.enter() {
+        Ok(place) => place,
+        Err(full) => return floor.refusals.refuse(socket, peer, listen.tls, full).await,
+    };
+    let handshake = now + floor.limits.handshake_timeout;
     let mut shutdown = floor.shutdown.clone();
     let ends = tokio::select! {
         ends = introduced(&mut socket, peer, &listen.proxy_protocol, handshake) => ends?,
         () = ended(&mut shutdown) => return None,
     };
+    let place = match place.belongs_to(ends.client.ip()) {
+        Ok(place) => place,
+        Err(full) => return floor.refusals.refuse(socket, ends.client, listen.tls, full).await,
+    };
+    let relay = accept(socket, ends, now, &listen, floor).await?;
+    Some((relay, place))
+}
+
+async fn accept<A: Accounts>(
+    socket: TcpStream,
+    ends: Ends,
+    now: Instant,
+    listen: &Listen,
+    floor: Arc<Floor<A>>,
+) -> Option<Box<Relay>> {
+    let (handshake, deadline) = (now + floor.limits.handshake_timeout, now + floor.limits.negotiation_timeout);
+    let mut shutdown = floor.shutdown.clone();
     let peer = ends.client;
     let direct = listen.tls == ListenTls::Direct;
     let mut machine = Negotiation::new(direct, listen.auth.into(), floor.clone(), ids::random());

@@ -2,9 +2,11 @@
 //! shell and owns the sockets; [`accept`] brings a client from its first byte to a bound resource.
 
 pub mod accept;
+pub mod admission;
 mod carbons;
 mod closing;
 mod plaintext;
+pub mod refusal;
 mod secured;
 #[expect(clippy::module_inception)]
 pub mod session;
