@@ -120,6 +120,7 @@ impl Config {
                     listen.address
                 ));
             }
+            warnings.extend(listen.believes_everybody());
         }
         for domain in &self.domains {
             let upstream = &domain.upstream;
@@ -160,6 +161,18 @@ pub struct Listen {
     /// Who sends a PROXY protocol header (v1 or v2) before anything else: load balancers. From nobody else one is
     /// taken.
     pub proxy_protocol: Vec<IpNet>,
+}
+
+impl Listen {
+    /// A warning where `proxy_protocol` covers all of IPv4 or IPv6, in one network or several.
+    fn believes_everybody(&self) -> Option<String> {
+        let all = IpNet::aggregate(&self.proxy_protocol).into_iter().find(|network| network.prefix_len() == 0)?;
+        let address = self.address;
+        Some(format!(
+            "{address}: proxy_protocol covers {all}: whoever can connect can claim any address, and evade every limit \
+             that counts by address; name the load balancers' own addresses"
+        ))
+    }
 }
 
 /// How TLS starts on a listener.

@@ -167,6 +167,22 @@ fn s05_a_listener_beyond_loopback_states_its_auth() {
 }
 
 #[test]
+fn s03_not_everybody_may_claim_an_address() {
+    let warns = |networks: &str| {
+        let listen = format!("address = \"127.0.0.1:5222\"\nproxy_protocol = [{networks}]");
+        let file = FILE.replacen("address = \"127.0.0.1:5222\"", &listen, 1);
+        let warnings = Config::from_toml(&file, &in_file()).unwrap().warnings();
+        warnings.iter().any(|w| w.contains("127.0.0.1:5222: proxy_protocol covers"))
+    };
+    for everybody in ["'0.0.0.0/0'", "'::/0'", "'10.0.0.0/8', '::/0'", "'0.0.0.0/1', '128.0.0.0/1'"] {
+        assert!(warns(everybody), "{everybody}");
+    }
+    for some in ["", "'10.0.0.0/8'", "'0.0.0.0/1', '::1/128'"] {
+        assert!(!warns(some), "{some}");
+    }
+}
+
+#[test]
 fn plaintext_to_loopback_needs_no_flag_and_elsewhere_does() {
     let plain = Flags { upstream_tls: Some(UpstreamTls::None), ..flags() };
     assert!(Config::load(&plain).is_ok());

@@ -149,8 +149,9 @@ fn at_least(header: &[u8]) -> Result<usize, HeaderError> {
 
 /// Begins a connection to a server with a header.
 ///
-/// For the proxy's own connections it tells the connection's own addresses, which is what the command LOCAL means:
-/// but Prosody's mod_net_proxy leaves a LOCAL header standing before the stream, which then is not well-formed.
+/// For the proxy's own connections it tells the connection's own addresses, which is what the command LOCAL means too.
+/// LOCAL itself does on neither server: Prosody's mod_net_proxy leaves its header standing before the stream, which is
+/// not well-formed then; ejabberd (23.01), told that no addresses follow, swallows the stream's first bytes.
 pub(super) async fn announce(socket: &mut TcpStream, origin: Origin) -> io::Result<()> {
     let ends = match origin {
         Origin::Client(ends) => ends,

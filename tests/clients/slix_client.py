@@ -6,6 +6,7 @@ One process hosts many clients. A command is {"req": n, "client": "name", "do": 
 """
 
 import asyncio
+import contextvars
 import json
 import logging
 import sys
@@ -80,6 +81,17 @@ class RawSplitter:
             self.tell_up_to("stanza" if self.name in STANZAS else "nonza", end)
         elif self.depth == 0:
             self.tell("stream_end")
+
+
+# The address that connections made in this context come from.
+SOURCE = contextvars.ContextVar("source", default=None)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    async def create_connection(self, *args, **options):
+        if SOURCE.get():
+            options["local_addr"] = (SOURCE.get(), 0)
+        return await super().create_connection(*args, **options)
 
 
 class Client(slixmpp.ClientXMPP):
@@ -158,7 +170,8 @@ class Commands:
     def __init__(self):
         self.clients = {}
 
-    async def connect(self, client, host, port, timeout=60, **options):
+    async def connect(self, client, host, port, timeout=60, source=None, **options):
+        SOURCE.set(source)
         old = self.clients.pop(client, None)
         if old is not None and old.transport is not None:
             old.abort()
@@ -235,4 +248,5 @@ async def main():
         task.add_done_callback(tasks.discard)
 
 
-asyncio.run(main())
+with asyncio.Runner(loop_factory=Loop) as runner:
+    runner.run(main())

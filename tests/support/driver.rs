@@ -67,7 +67,7 @@ pub struct Login {
     /// `starttls`, `direct` or `none`.
     pub tls: &'static str,
     pub ca: PathBuf,
-    /// More of what the client understands (slixmpp: `mechanism`, `presence`, `lang`, `plugins`).
+    /// More of what the client understands (slixmpp: `mechanism`, `presence`, `lang`, `plugins`, `source`).
     pub more: Value,
 }
 

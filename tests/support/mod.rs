@@ -6,6 +6,7 @@
 
 pub mod certs;
 pub mod driver;
+pub mod haproxy;
 pub mod proxy;
 pub mod raw;
 pub mod scripted;

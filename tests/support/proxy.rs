@@ -20,6 +20,9 @@ pub struct Setup {
     upstream_tls: &'static str,
     upstream_ca: Option<PathBuf>,
     auth: Option<&'static str>,
+    /// Networks whose connections begin with a PROXY protocol header.
+    networks: Vec<String>,
+    config: String,
     more: Vec<String>,
     environment: Vec<(String, String)>,
     allow: Vec<String>,
@@ -41,6 +44,8 @@ impl Setup {
             upstream_tls: tls,
             upstream_ca: None,
             auth: None,
+            networks: Vec::new(),
+            config: String::new(),
             more: Vec::new(),
             environment: Vec::new(),
             allow: Vec::new(),
@@ -61,6 +66,16 @@ impl Setup {
     /// `learn`, `mixed` or `relay`.
     pub fn auth(self, auth: &'static str) -> Setup {
         Setup { auth: Some(auth), ..self }
+    }
+
+    /// Takes PROXY protocol headers from these networks.
+    pub fn proxy_protocol<const N: usize>(self, networks: [&str; N]) -> Setup {
+        Setup { networks: networks.map(str::to_owned).into(), ..self }
+    }
+
+    /// Tables of a configuration file, beside the flags.
+    pub fn config(self, toml: &str) -> Setup {
+        Setup { config: toml.to_owned(), ..self }
     }
 
     /// The authority to trust upstream.
@@ -237,8 +252,13 @@ impl Proxy {
         let path = |path: &Path| path.display().to_string();
         let mut all = vec!["--domain".to_owned(), "localhost".to_owned()];
         let mut flag = |name: &str, value: String| all.extend([name.to_owned(), value]);
-        flag("--listen", self.starttls().to_string());
-        flag("--listen-tls", self.direct_tls().to_string());
+        if setup.networks.is_empty() {
+            flag("--listen", self.starttls().to_string());
+            flag("--listen-tls", self.direct_tls().to_string());
+        }
+        if !setup.networks.is_empty() || !setup.config.is_empty() {
+            flag("--config", path(&self.config_file()));
+        }
         flag("--upstream", setup.upstream.unwrap_or(self.starttls()).to_string());
         flag("--upstream-tls", setup.upstream_tls.to_owned());
         flag("--cert", path(&self.certs.chain));
@@ -252,6 +272,22 @@ impl Proxy {
         }
         all.extend(setup.more.iter().cloned());
         all
+    }
+
+    /// A configuration file, for what flags cannot say.
+    fn config_file(&self) -> PathBuf {
+        let listen = |address: SocketAddr, tls: &str| {
+            let networks = &self.setup.networks;
+            format!("[[listen]]\naddress = \"{address}\"\ntls = \"{tls}\"\nproxy_protocol = {networks:?}\n")
+        };
+        let listeners = match self.setup.networks.is_empty() {
+            true => String::new(),
+            false => listen(self.starttls(), "starttls") + &listen(self.direct_tls(), "direct"),
+        };
+        let path = self.dir.path().join("config.toml");
+        let text = listeners + &self.setup.config;
+        std::fs::write(&path, text).expect("write the configuration");
+        path
     }
 
     fn launch(&mut self) -> Result<(), String> {

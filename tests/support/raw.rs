@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -29,6 +29,13 @@ pub fn header(to: &str) -> String {
 pub fn plain(authzid: &str, user: &str, password: &str) -> String {
     let message = BASE64.encode(format!("{authzid}\0{user}\0{password}"));
     format!("<auth {SASL} mechanism='PLAIN'>{message}</auth>")
+}
+
+/// A connection from an address of one's own choice, such as 127.0.0.7.
+pub async fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::new(source.parse().expect("an IP address"), 0)).expect("bind the source address");
+    socket.connect(address).await.expect("connect")
 }
 
 /// A byte stream of either kind.
@@ -60,7 +67,11 @@ pub fn tls(ca: &Path) -> TlsConnector {
 impl Raw {
     /// Plain TCP.
     pub async fn plain(address: SocketAddr) -> Raw {
-        let socket = TcpStream::connect(address).await.expect("connect");
+        Raw::over(TcpStream::connect(address).await.expect("connect"))
+    }
+
+    /// Plain TCP, connected already.
+    pub fn over(socket: TcpStream) -> Raw {
         socket.set_nodelay(true).expect("set TCP_NODELAY");
         Raw { io: Box::new(socket), got: Vec::new(), at: 0, jid: String::new() }
     }
@@ -72,7 +83,11 @@ impl Raw {
 
     /// The same; `name` is asked for by SNI and must be the certificate's.
     pub async fn direct_to(address: SocketAddr, name: &str, tls: &TlsConnector) -> Raw {
-        let socket = TcpStream::connect(address).await.expect("connect");
+        Raw::direct_over(TcpStream::connect(address).await.expect("connect"), name, tls).await
+    }
+
+    /// The same on a socket that is connected already.
+    pub async fn direct_over(socket: TcpStream, name: &str, tls: &TlsConnector) -> Raw {
         socket.set_nodelay(true).expect("set TCP_NODELAY");
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let io = timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS");

@@ -37,6 +37,8 @@ pub struct Options {
     pub locked_rooms: bool,
     /// Also accept plaintext: [`Server::plain`].
     pub plaintext: bool,
+    /// Also listen where a PROXY protocol header must come first: [`Server::proxied`]. Needs Prosody's `mod_net_proxy`.
+    pub proxy_protocol: bool,
     /// The certificate expired a month ago.
     pub expired: bool,
     /// Offer SCRAM with channel binding (`-PLUS`) where the server can: ejabberd always, Prosody 0.12 on TLS 1.2.
@@ -52,6 +54,7 @@ impl Default for Options {
             hashed: true,
             locked_rooms: false,
             plaintext: false,
+            proxy_protocol: false,
             expired: false,
             channel_binding: true,
             extra: String::new(),
@@ -70,6 +73,15 @@ struct Ports {
     starttls: u16,
     direct_tls: u16,
     plain: u16,
+    proxied: u16,
+    proxied_tls: u16,
+}
+
+impl Ports {
+    fn free() -> Ports {
+        let [starttls, direct_tls, plain, proxied, proxied_tls] = [(); 5].map(|()| free_port());
+        Ports { starttls, direct_tls, plain, proxied, proxied_tls }
+    }
 }
 
 /// What stands between a start and a running server.
@@ -106,7 +118,7 @@ impl Server {
         for _ in 0..5 {
             let dir = tempfile::Builder::new().prefix("minimix-server-").tempdir().expect("a temporary directory");
             let certs = certs::make(dir.path(), &["localhost", "conference.localhost"], options.expired);
-            let ports = Ports { starttls: free_port(), direct_tls: free_port(), plain: free_port() };
+            let ports = Ports::free();
             let mut server = Server { kind, certs, options: options.clone(), ports, dir, running: None };
             server.configure();
             match server.launch() {
@@ -134,6 +146,26 @@ impl Server {
         match self.kind {
             Kind::Prosody => self.starttls(),
             Kind::Ejabberd => (Ipv4Addr::LOCALHOST, self.ports.plain).into(),
+        }
+    }
+
+    /// Where it offers STARTTLS behind a PROXY protocol header (needs [`Options::proxy_protocol`]).
+    pub fn proxied(&self) -> SocketAddr {
+        assert!(self.options.proxy_protocol, "start the server with Options {{ proxy_protocol: true, .. }}");
+        (Ipv4Addr::LOCALHOST, self.ports.proxied).into()
+    }
+
+    /// Where ejabberd speaks TLS behind a PROXY protocol header; Prosody's module cannot.
+    pub fn proxied_tls(&self) -> SocketAddr {
+        assert!(self.options.proxy_protocol && self.kind == Kind::Ejabberd, "only ejabberd can");
+        (Ipv4Addr::LOCALHOST, self.ports.proxied_tls).into()
+    }
+
+    /// The address that it believes this session (a full JID) to come from.
+    pub fn address_of(&mut self, jid: &str) -> String {
+        match self.kind {
+            Kind::Prosody => prosody::address_of(self, jid),
+            Kind::Ejabberd => ejabberd::address_of(self, jid),
         }
     }
 

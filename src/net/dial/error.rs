@@ -102,7 +102,10 @@ pub enum DialError {
         what: String,
     },
     /// It took too long.
-    #[error("no answer from {what} within {after:?}; is a firewall in between? (limits.dial_timeout)")]
+    #[error(
+        "no answer from {what} within {after:?} (limits.dial_timeout); is a firewall in between, or does the server \
+         wait for a PROXY protocol header (upstream.proxy_protocol)?"
+    )]
     Timeout {
         /// The address or domain.
         what: String,

@@ -20,11 +20,17 @@ pub(super) fn configure(server: &Server) {
         true => PLAIN.replace("@plain@", &server.ports.plain.to_string()),
         false => String::new(),
     };
+    let proxied = match server.options.proxy_protocol {
+        true => PROXIED
+            .replace("@proxied@", &server.ports.proxied.to_string())
+            .replace("@proxied_tls@", &server.ports.proxied_tls.to_string()),
+        false => String::new(),
+    };
     let mechanisms = match server.options.channel_binding {
         true => "",
         false => "disable_sasl_mechanisms: [SCRAM-SHA-1-PLUS, SCRAM-SHA-256-PLUS, SCRAM-SHA-512-PLUS]",
     };
-    text = text.replace("@plain_listener@", &plain).replace("@mechanisms@", mechanisms);
+    text = text.replace("@plain_listener@", &(plain + &proxied)).replace("@mechanisms@", mechanisms);
     std::fs::write(dir.join("ejabberd.yml"), text).expect("write ejabberd's configuration");
 }
 
@@ -72,6 +78,9 @@ pub(super) fn ready(server: &Server, log: &str) -> bool {
     if server.options.plaintext {
         ports.push(server.ports.plain);
     }
+    if server.options.proxy_protocol {
+        ports.extend([server.ports.proxied, server.ports.proxied_tls]);
+    }
     let open = |p: &u16| log.contains(&format!("connections at 127.0.0.1:{p} "));
     let output = std::fs::read_to_string(server.dir.path().join("output.log")).unwrap_or_default();
     output.lines().any(|l| l == READY) && ports.iter().all(open)
@@ -87,6 +96,14 @@ pub(super) fn control(server: &mut Server, command: &str) -> String {
             return answer.to_owned();
         }
     }
+}
+
+pub(super) fn address_of(server: &mut Server, jid: &str) -> String {
+    let (bare, resource) = jid.split_once('/').expect("a full JID");
+    let user = bare.split('@').next().unwrap_or_default();
+    let ip = format!("ejabberd_sm:get_user_ip(<<{user:?}>>, <<\"localhost\">>, <<{resource:?}>>)");
+    let answer = control(server, &format!("case {ip} of undefined -> none; {{Ip, _}} -> inet:ntoa(Ip) end."));
+    answer.trim_matches('"').to_owned()
 }
 
 pub(super) fn set_password(server: &mut Server, user: &str, password: &str) {
@@ -123,6 +140,22 @@ const PLAIN: &str = r#"
     ip: "127.0.0.1"
     module: ejabberd_c2s
     max_stanza_size: 1048576
+"#;
+
+const PROXIED: &str = r#"
+  - port: @proxied@
+    ip: "127.0.0.1"
+    module: ejabberd_c2s
+    max_stanza_size: 1048576
+    use_proxy_protocol: true
+    starttls: true
+    starttls_required: true
+  - port: @proxied_tls@
+    ip: "127.0.0.1"
+    module: ejabberd_c2s
+    max_stanza_size: 1048576
+    use_proxy_protocol: true
+    tls: true
 "#;
 
 const TEMPLATE: &str = r#"

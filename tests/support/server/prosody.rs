@@ -1,6 +1,7 @@
 //! Prosody's configuration and quirks.
 
 use super::Server;
+use std::path::PathBuf;
 use std::process::Command;
 
 pub(super) fn configure(server: &Server) {
@@ -23,8 +24,32 @@ pub(super) fn configure(server: &Server) {
         .replace("@protocol@", if server.options.channel_binding { "tlsv1_2+" } else { "tlsv1_3" })
         .replace("@cert@", &server.certs.chain.display().to_string())
         .replace("@key@", &server.certs.key.display().to_string())
+        .replace("@modules@", if server.options.proxy_protocol { "\"net_proxy\"" } else { "" })
+        .replace("@proxied@", &proxied(server))
         .replace("@extra@", &server.options.extra);
     std::fs::write(dir.join("prosody.cfg.lua"), text).expect("write Prosody's configuration");
+}
+
+/// Lines for a port that expects a PROXY protocol header.
+fn proxied(server: &Server) -> String {
+    if !server.options.proxy_protocol {
+        return String::new();
+    }
+    let (modules, port) = (modules().display().to_string(), server.ports.proxied);
+    format!(
+        "plugin_paths = {{ {modules:?} }}\n\
+         proxy_port_mappings = {{ [{port}] = \"c2s\" }}\nproxy_trusted_proxies = {{ \"127.0.0.1\" }}\n"
+    )
+}
+
+/// Where `mod_net_proxy` of prosody-modules is: in `MINIMIX_PROSODY_MODULES`, or where `lab/install` put it.
+fn modules() -> PathBuf {
+    let given = std::env::var_os("MINIMIX_PROSODY_MODULES").map(PathBuf::from);
+    let modules = given.unwrap_or_else(|| crate::support::source("lab/.state/prosody-modules"));
+    let module = modules.join("mod_net_proxy/mod_net_proxy.lua");
+    let remedy = "run lab/install prosody-modules, or name a directory that has it in MINIMIX_PROSODY_MODULES";
+    assert!(module.exists(), "no {}: {remedy}", module.display());
+    modules
 }
 
 pub(super) fn command(server: &Server) -> Vec<String> {
@@ -38,7 +63,8 @@ pub(super) fn port_taken(log: &str) -> bool {
 
 pub(super) fn ready(server: &Server, log: &str) -> bool {
     let opened = |service: &str, port| log.contains(&format!("Activated service '{service}' on [127.0.0.1]:{port}"));
-    opened("c2s", server.ports.starttls) && opened("c2s_direct_tls", server.ports.direct_tls)
+    let proxied = || opened("proxy", server.ports.proxied) || !server.options.proxy_protocol;
+    opened("c2s", server.ports.starttls) && opened("c2s_direct_tls", server.ports.direct_tls) && proxied()
 }
 
 pub(super) fn control(server: &Server, command: &str) -> String {
@@ -47,6 +73,13 @@ pub(super) fn control(server: &Server, command: &str) -> String {
     let run = run.expect("run prosodyctl");
     assert!(run.status.success(), "prosodyctl shell {command:?}: {}", String::from_utf8_lossy(&run.stderr));
     String::from_utf8_lossy(&run.stdout).into_owned()
+}
+
+pub(super) fn address_of(server: &Server, jid: &str) -> String {
+    let answer = control(server, &format!("> prosody.full_sessions[{jid:?}].ip"));
+    // Below what prosodyctl says of missing libraries.
+    let result = answer.lines().find_map(|line| line.trim_start_matches(['|', ' ']).strip_prefix("Result: "));
+    result.unwrap_or_else(|| panic!("no result: {answer}")).trim().to_owned()
 }
 
 pub(super) fn set_password(server: &Server, user: &str, password: &str) {
@@ -68,6 +101,7 @@ s2s_ports = {}
 modules_enabled = {
     "admin_shell", "blocklist", "bookmarks", "carbons", "csi_simple", "disco", "mam", "offline", "pep", "ping",
     "posix", "private", "register", "roster", "saslauth", "smacks", "time", "tls", "vcard4", "vcard_legacy", "version",
+    @modules@
 }
 modules_disabled = { "s2s" }
 c2s_require_encryption = @require_tls@
@@ -75,6 +109,7 @@ allow_unencrypted_plain_auth = not c2s_require_encryption
 authentication = "@authentication@"
 tls_preload = false
 ssl = { certificate = "@cert@", key = "@key@", protocol = "@protocol@" }
+@proxied@
 @extra@
 
 VirtualHost "localhost"
