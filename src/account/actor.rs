@@ -214,6 +214,10 @@ impl Actor {
         warn!(account = %self.jid.to_bare(), why, "account session is lost");
         self.session = None;
         self.handle(input);
+        if self.account.is_evicted() {
+            let account = self.jid.to_bare();
+            warn!(%account, "a second conflict: the account session stays down until a client of the account ends");
+        }
     }
 
     /// Stanzas that were too large have been dropped by the link (S12).

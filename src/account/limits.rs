@@ -61,6 +61,11 @@ impl Account {
         }
     }
 
+    /// Whether its session stays down because others were given its place again and again.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.link == Link::Evicted
+    }
+
     /// A client has ended: there may be room for the account session again.
     pub(super) fn room_was_made(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.link == Link::Evicted {

@@ -4,11 +4,16 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use indexmap::IndexSet;
 use quick_xml::XmlVersion;
 use quick_xml::events::Event;
 use quick_xml::events::attributes::Attributes;
 use quick_xml::name::{Namespace, PrefixDeclaration, ResolveResult};
 use quick_xml::reader::NsReader;
+
+/// Nothing here is asked about a namespace with a longer name. To compare longer ones for each element would take time
+/// quadratic in the size of a stanza that declares one and has many elements.
+const LONGEST_NAMESPACE: usize = 256;
 
 /// A frame that could not be read; the framer lets none of these pass, so this means that bytes of other origin
 /// were looked at.
@@ -32,7 +37,8 @@ struct Item {
 pub struct Tree<'a> {
     text: &'a str,
     items: Vec<Item>,
-    spaces: Vec<String>,
+    /// All namespaces in it; there may be as many as elements.
+    spaces: IndexSet<String>,
 }
 
 impl<'a> Tree<'a> {
@@ -45,7 +51,7 @@ impl<'a> Tree<'a> {
             .resolver_mut()
             .add(PrefixDeclaration::Default, Namespace("jabber:client"))
             .map_err(|e| ViewError(e.to_string()))?;
-        let mut tree = Tree { text, items: Vec::new(), spaces: Vec::new() };
+        let mut tree = Tree { text, items: Vec::new(), spaces: IndexSet::new() };
         let mut open: Vec<usize> = Vec::new();
         loop {
             let start = reader.buffer_position() as usize;
@@ -84,15 +90,14 @@ impl<'a> Tree<'a> {
 
     fn space(&mut self, resolved: ResolveResult<'_>) -> usize {
         let name = match resolved {
-            ResolveResult::Bound(Namespace(name)) => name,
-            // Declared on the stream header only: not a namespace anything here is asked about.
-            ResolveResult::Unbound | ResolveResult::Unknown(_) => "",
+            ResolveResult::Bound(Namespace(name)) if name.len() <= LONGEST_NAMESPACE => name,
+            // Declared on the stream header only, or too long: not a namespace anything here is asked about.
+            ResolveResult::Bound(_) | ResolveResult::Unbound | ResolveResult::Unknown(_) => "",
         };
-        if let Some(at) = self.spaces.iter().position(|s| s == name) {
-            return at;
+        match self.spaces.get_index_of(name) {
+            Some(at) => at,
+            None => self.spaces.insert_full(name.to_owned()).0,
         }
-        self.spaces.push(name.to_owned());
-        self.spaces.len() - 1
     }
 
     /// The outermost element.
@@ -130,7 +135,7 @@ impl<'t> Node<'t> {
         qualified.rsplit(':').next().unwrap_or(qualified)
     }
 
-    /// The namespace; empty if there is none, or if only a stream header declares it.
+    /// The namespace; empty if there is none, if only a stream header declares it, or if its name is very long.
     pub fn space(&self) -> &'t str {
         &self.tree.spaces[self.item().space]
     }
@@ -247,6 +252,49 @@ mod tests {
         assert!(q.is_empty_tag());
         assert_eq!(root.children().count(), 2);
         assert_eq!(&text[root.inner()], &text[root.range()][text.find('>').unwrap() + 1..text.len() - 10]);
+    }
+
+    /// Time for a stanza of a size and for one four times as large, the least of several: linear is 4, quadratic 16.
+    fn growth(stanza: impl Fn(usize) -> String) -> f64 {
+        let [small, large] = [100_000, 400_000].map(stanza);
+        let time = |text: &str| {
+            let start = std::time::Instant::now();
+            let tree = Tree::parse(text.as_bytes()).unwrap();
+            assert_eq!(
+                tree.root().children().count(),
+                tree.root().children().filter(|c| c.attr("a63").is_none()).count()
+            );
+            start.elapsed()
+        };
+        let [mut least, mut least_large] = [std::time::Duration::MAX; 2];
+        for _ in 0..5 {
+            least = least.min(time(&small));
+            least_large = least_large.min(time(&large));
+        }
+        least_large.as_secs_f64() / least.as_secs_f64()
+    }
+
+    #[test]
+    fn the_time_is_linear_in_the_size() {
+        let declarations: String = (0..60).map(|n| format!(" xmlns:p{n}='u:{n}'")).collect();
+        let attributes: String = (0..60).map(|n| format!(" a{n}=''")).collect();
+        let many = |part: &str, size: usize| part.repeat(size / part.len());
+        let spaces = |size: usize| (0..size / 18).map(|n| format!("<a xmlns='u:{n:05}'/>")).collect::<String>();
+        let stanzas: [(&str, &dyn Fn(usize) -> String); 7] = [
+            ("elements", &|size| format!("<m>{}</m>", many("<b/>", size))),
+            ("attributes", &|size| format!("<m>{}</m>", many(&format!("<b{attributes}/>"), size))),
+            ("declarations", &|size| format!("<m>{}</m>", many(&format!("<b{declarations}/>"), size))),
+            ("prefixes", &|size| format!("<m{declarations}><m{declarations}>{}</m></m>", many("<p0:b/>", size))),
+            ("depth", &|size| format!("{}{}{}", "<m xmlns='u'>".repeat(60), many("<b/>", size), "</m>".repeat(60))),
+            ("namespaces", &|size| format!("<m>{}</m>", spaces(size))),
+            ("a long namespace", &|size| {
+                format!("<m><m xmlns='{}'>{}</m></m>", "u".repeat(size / 2), many("<b/>", size / 2))
+            }),
+        ];
+        for (what, stanza) in stanzas {
+            let growth = growth(stanza);
+            assert!(growth < 10.0, "{what}: four times the size takes {growth:.2} times as long");
+        }
     }
 
     #[test]

@@ -1,53 +1,11 @@
-//! The kinds of bad input: what is sent in which position, and which condition must end the stream.
+//! The kinds of bad input, and the condition that each must end a stream with. `streams` puts them where they are sent.
 
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
+use super::MARK;
 use super::support::raw::HEADER;
-use super::{MARK, MOST_TRICKLED};
-
-/// Where in the life of a stream the bad bytes stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// The first bytes, before TLS.
-    BeforeTls,
-    /// The first bytes over TLS.
-    FirstHeader,
-    /// In place of `<starttls/>`.
-    InsteadOfStartTls,
-    /// The first bytes in place of a TLS handshake.
-    InsteadOfTls,
-    /// Over TLS, in place of a login.
-    BeforeLogin,
-    /// In place of bind.
-    BeforeBind,
-    /// In `<auth/>`.
-    InSasl,
-    /// In a stanza.
-    Stanza,
-    /// In a child of a child of a stanza.
-    Nested,
-}
-pub use Position::*;
-
-/// What is to come of it.
-#[derive(Debug, Clone)]
-pub enum Wanted {
-    /// The stream ends with one of these stream errors.
-    Error(&'static [&'static str]),
-    /// The connection ends; there is no stream, or no one left, to be told.
-    Closed,
-}
-
-#[derive(Debug, Clone)]
-pub struct Case {
-    pub what: String,
-    pub position: Position,
-    pub bytes: Vec<u8>,
-    pub trickled: bool,
-    pub wanted: Wanted,
-}
 
 pub const NOT_WELL_FORMED: &[&str] = &["not-well-formed"];
 pub const RESTRICTED: &[&str] = &["restricted-xml"];
@@ -58,6 +16,17 @@ pub const BAD_FORMAT: &[&str] = &["bad-format"];
 /// Random bytes: whatever is found wrong first.
 pub const ANY_XML: &[&str] =
     &["bad-format", "not-well-formed", "unsupported-encoding", "restricted-xml", "policy-violation"];
+
+/// Where a stanza should begin: the same, or an element that nobody knows.
+pub const ANY_BETWEEN: &[&str] = &[
+    "bad-format",
+    "not-well-formed",
+    "unsupported-encoding",
+    "restricted-xml",
+    "policy-violation",
+    "bad-namespace-prefix",
+    "unsupported-stanza-type",
+];
 
 /// Bytes that no UTF-8 text has (RFC 3629 §4): overlong, surrogates, too high, cut, alone.
 pub const BAD_UTF8: [&[u8]; 14] = [
@@ -191,13 +160,13 @@ pub fn attributes(random: &mut StdRng) -> Vec<Fault> {
         fault("xml's namespace by another prefix", " xmlns:p='http://www.w3.org/XML/1998/namespace'", NOT_WELL_FORMED),
         fault("undefined entity in an attribute", " a='&e;'", RESTRICTED),
     ];
-    for reference in BAD_REFERENCES.choose_multiple(random, 4) {
+    for reference in BAD_REFERENCES {
         all.push(fault(format!("reference {reference} in an attribute"), format!(" a='{reference}'"), NOT_WELL_FORMED));
     }
-    for bytes in BAD_UTF8.choose_multiple(random, 5) {
-        all.push(fault(format!("UTF-8 {bytes:02x?} in an attribute"), [b" a='", *bytes, b"'"].concat(), ENCODING));
+    for bytes in BAD_UTF8 {
+        all.push(fault(format!("UTF-8 {bytes:02x?} in an attribute"), [b" a='", bytes, b"'"].concat(), ENCODING));
     }
-    for bytes in bad_chars(random).choose_multiple(random, 4) {
+    for bytes in bad_chars(random) {
         let what = format!("character {bytes:02x?} in an attribute");
         all.push(fault(what, [b" a='", &bytes[..], b"'"].concat(), NOT_WELL_FORMED));
     }
@@ -317,91 +286,4 @@ pub fn stanzas(random: &mut StdRng) -> Vec<Fault> {
         all.push(fault("too large in many", format!("<message {to}>{many}</message>"), POLICY));
     }
     all
-}
-
-/// All there is, in a random order, cut to what is asked for.
-pub fn cases(random: &mut StdRng, count: usize) -> Vec<Case> {
-    let mut all = Vec::new();
-    let mut add = |position: Position, what: &str, bytes: Vec<u8>, wanted: &'static [&'static str]| {
-        let wanted = if wanted.is_empty() { Wanted::Closed } else { Wanted::Error(wanted) };
-        all.push(Case { what: what.to_owned(), position, bytes, trickled: false, wanted });
-    };
-    for position in [BeforeTls, FirstHeader] {
-        for (what, bytes, wanted) in headers(random) {
-            add(position, &what, bytes, wanted);
-        }
-        add(position, "noise", noise(random), BAD_FORMAT);
-        add(position, "a header cut short", HEADER.as_bytes()[..random.random_range(1..HEADER.len())].to_vec(), &[]);
-    }
-    for position in [InsteadOfStartTls, BeforeLogin, BeforeBind] {
-        let stanza = |id: &str| format!("<iq type='get' id='{MARK}{id}'><query xmlns='jabber:iq:register'/></iq>");
-        add(position, "a stanza", stanza("s").into(), &["not-authorized"]);
-        add(position, "a message", format!("<message to='{MARK}m@localhost'/>").into(), &["not-authorized"]);
-        add(position, "a nonza", format!("<{MARK}x xmlns='urn:x'/>").into(), &["unsupported-stanza-type"]);
-        add(position, "a response to nothing", sasl("response", b"", b""), POLICY);
-        add(position, "noise", noise(random), BAD_FORMAT);
-        add(position, "second header", HEADER[21..].replace("localhost", "evil-x").into(), BAD_FORMAT);
-        if position != BeforeBind {
-            let large = format!("<{MARK}x xmlns='urn:x'>{}", "y".repeat(17_000));
-            add(position, "too large before login", large.into(), POLICY);
-        }
-    }
-    let glued = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><iq type='get' id='evil-g'/>";
-    add(InsteadOfStartTls, "an IQ behind <starttls/>", glued.into(), POLICY);
-    for _ in 0..5 {
-        add(InsteadOfTls, "noise", noise(random), &[]);
-    }
-    add(InsteadOfTls, "a header", HEADER.into(), &[]);
-    for (what, bytes, wanted) in contents(random) {
-        add(InSasl, &what, sasl("auth", b" mechanism='PLAIN'", &bytes), wanted);
-        let wrapped = [format!("<iq id='{MARK}c'>").as_bytes(), &bytes[..], b"</iq>"].concat();
-        let early = *[InsteadOfStartTls, BeforeLogin, BeforeBind].choose(random).expect("one");
-        add(early, &what, wrapped.clone(), wanted);
-        let message = |inner: &[u8]| {
-            [format!("<message to='{MARK}m@localhost'><body>").as_bytes(), inner, b"</body></message>"].concat()
-        };
-        add(Stanza, &what, message(&bytes), wanted);
-        add(Nested, &what, message(&[b"<b xmlns='urn:b'><c>", &bytes[..], b"</c></b>"].concat()), wanted);
-    }
-    for (what, bytes, wanted) in attributes(random) {
-        add(InSasl, &what, sasl("auth", &bytes, b""), wanted);
-        let iq = [format!("<iq type='get' to='{MARK}a@localhost'").as_bytes(), &bytes[..], b"/>"].concat();
-        add(Stanza, &what, iq, wanted);
-    }
-    for (what, bytes, wanted) in stanzas(random) {
-        add(Stanza, &what, bytes, wanted);
-    }
-    for n in 0..12 {
-        let whole = format!("<message to='{MARK}t@localhost' type='chat'><body a=\"1\">text &amp; ü</body></message>");
-        // Never all but the last '>', which would make it whole again.
-        let cut = random.random_range(1..whole.len() - 1);
-        let mut bytes = whole.as_bytes()[..cut].to_vec();
-        match n % 3 {
-            0 => add(Stanza, "cut short", bytes, &[]),
-            1 => {
-                bytes.extend_from_slice(b"</stream:stream>");
-                add(Stanza, "cut by the stream's end", bytes, &["not-well-formed", "unsupported-encoding"]);
-            }
-            _ => {
-                bytes.push(b'>');
-                bytes.extend(noise(random));
-                bytes.extend_from_slice(b"</message>");
-                add(Stanza, "noise inside", bytes, ANY_XML);
-            }
-        }
-    }
-    all.shuffle(random);
-    assert!(all.len() >= count, "only {} kinds", all.len());
-    all.truncate(count);
-    for case in &mut all {
-        case.trickled = case.bytes.len() <= MOST_TRICKLED && random.random_bool(0.3);
-        // What stands behind <starttls/> counts as glued to it only when it is there.
-        case.trickled &= !case.what.contains("behind");
-    }
-    all
-}
-
-pub fn sasl(name: &str, attributes: &[u8], content: &[u8]) -> Vec<u8> {
-    let start = format!("<{name} xmlns='urn:ietf:params:xml:ns:xmpp-sasl' id='{MARK}s'");
-    [start.as_bytes(), attributes, b">", content, format!("</{name}>").as_bytes()].concat()
 }

@@ -107,10 +107,17 @@ impl Raw {
         self.expect("</stream:features>").await
     }
 
-    /// Logged in with PLAIN as `user`, with the test password: binding has been offered.
-    pub async fn logged_in(address: SocketAddr, tls: &TlsConnector, user: &str) -> Raw {
+    /// Logged in with PLAIN as `user`, with the test password: the next header is to be sent.
+    pub async fn authenticated(address: SocketAddr, tls: &TlsConnector, user: &str) -> Raw {
         let mut raw = Raw::direct(address, tls).await;
         raw.authenticate(user).await;
+        raw
+    }
+
+    /// The same, and binding has been offered.
+    pub async fn logged_in(address: SocketAddr, tls: &TlsConnector, user: &str) -> Raw {
+        let mut raw = Raw::authenticated(address, tls, user).await;
+        raw.open().await;
         raw
     }
 
@@ -127,12 +134,12 @@ impl Raw {
         self.send(plain("", user, &super::server::password(user))).await;
         self.expect("<success").await;
         self.expect(">").await;
-        self.open().await;
     }
 
     /// Logs in by PLAIN with the test password and binds this resource, or any; the JID.
     pub async fn log_in(&mut self, user: &str, resource: &str) -> String {
         self.authenticate(user).await;
+        self.open().await;
         self.bind(resource).await
     }
 

@@ -171,9 +171,10 @@ impl Negotiation {
         }
     }
 
-    /// Both streams start over (RFC 6120 §6.4.6).
+    /// Both streams start over (RFC 6120 §6.4.6): what were they are over, so an error now needs a header before it.
     pub(super) fn login_done(&mut self, out: &mut Vec<Action>) {
         self.logged_in = true;
+        (self.down, self.up) = (None, None);
         self.features = None;
         self.offered = Default::default();
         self.state = State::Header;

@@ -62,7 +62,10 @@ fn s01_the_header_after_login_must_name_the_same_domain() {
     let mut out = Vec::new();
     let header = HEADER.replace("example.org", "other.example");
     talk.machine.handle(Input::Client(frame(&header)), &mut out);
-    assert!(!out.iter().any(|a| matches!(a, Action::Up(b) if &b[..] != b"</stream:stream>")));
+    assert!(!out.iter().any(|a| matches!(a, Action::Up(_))), "the old stream is over, there is no new one: {out:?}");
+    // The error stands in a new stream (RFC 6120 §4.9.1.2).
+    assert!(matches!(&out[0], Action::Down(b) if b.starts_with(b"<?xml version='1.0'?><stream:stream ")), "{out:?}");
+    assert!(matches!(&out[1], Action::Down(b) if b.starts_with(b"<stream:error ")), "{out:?}");
     assert!(matches!(out.last(), Some(Action::End(_))));
 }
 
