@@ -174,6 +174,8 @@ impl Negotiation {
     /// Both streams start over (RFC 6120 §6.4.6).
     pub(super) fn login_done(&mut self, out: &mut Vec<Action>) {
         self.logged_in = true;
+        // Of the new streams neither is open yet.
+        (self.down, self.up) = (None, None);
         self.features = None;
         self.offered = Default::default();
         self.state = State::Header;
