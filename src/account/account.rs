@@ -145,6 +145,14 @@ impl Account {
         self.rooms.is_empty() && self.clients.is_empty() && self.strays.is_empty()
     }
 
+    /// How many things are kept for clients, attached or waiting: what is sent or asked and not answered yet. None when
+    /// the last client is gone; the fuzz target of rooms watches it.
+    pub fn kept_for_clients(&self) -> usize {
+        let rooms: usize = self.rooms.values().map(Room::kept_for_clients).sum();
+        let passing: usize = self.clients.values().map(|client| client.passing.len()).sum();
+        self.pending.len() + self.iqs.len() + self.queries.len() + passing + rooms
+    }
+
     /// The rooms.
     pub fn rooms(&self) -> impl Iterator<Item = &Room> {
         self.rooms.values()
@@ -211,8 +219,9 @@ impl Account {
         self.pending.retain(|(c, _, _)| *c != client);
         let unanswered = self.iqs.client_gone(client);
         self.queries.client_gone(client);
-        self.each_room(now, out, |room, outs| room.client_gone(now, client, outs));
+        // Whatever follows is not for it.
         self.clients.remove(&client);
+        self.each_room(now, out, |room, outs| room.client_gone(now, client, outs));
         // What it was asked by occupants is asked of another client, or answered by the account.
         for question in unanswered {
             self.iq_from_server(now, question, out);

@@ -74,6 +74,11 @@ impl Queries {
         Some((query.client, edit.finish()))
     }
 
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// The client is gone.
     pub fn client_gone(&mut self, client: ClientId) {
         self.by_id.retain(|_, query| query.client != client);

@@ -126,6 +126,11 @@ impl Iqs {
             .collect()
     }
 
+    /// How many are under way, and what is remembered of them.
+    pub fn len(&self) -> usize {
+        self.out.len() + self.inward.len() + self.asked_last.len() + self.sids.len()
+    }
+
     fn expire(&mut self, now: Instant) {
         if self.out.len() >= MOST {
             self.out.retain(|_, asked| asked.until > now);

@@ -134,6 +134,12 @@ impl Room {
         self.is_attached(client) || self.waiting.iter().any(|w| w.client == client)
     }
 
+    /// How many things are kept for clients: their joins and what they sent behind them, and who sent what.
+    pub fn kept_for_clients(&self) -> usize {
+        let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
+        waiting + self.attached.len() + self.authors.len()
+    }
+
     /// How many others are in the room.
     pub fn occupants(&self) -> usize {
         self.occupants.len()

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use quick_xml::XmlVersion;
 use quick_xml::events::Event;
+use quick_xml::events::attributes::Attributes;
 use quick_xml::reader::Reader;
 
 use crate::xml::framer::Element;
@@ -92,10 +93,11 @@ impl Header {
         }
         let text = std::str::from_utf8(stanza.bytes()).unwrap_or_default();
         let mut declarations = String::new();
+        let inner = stanza.tag().get(stanza.name_end()..).unwrap_or_default();
+        let own: Vec<&str> = Attributes::new(inner, 0).with_checks(false).flatten().map(|a| a.key.0).collect();
         for (prefix, space) in &self.prefixes {
             // A declaration too many does no harm; one that stands there already would be doubled.
-            let own = stanza.tag();
-            let declared = own.contains(&format!("xmlns:{prefix}=")) || own.contains(&format!("xmlns:{prefix} "));
+            let declared = own.iter().any(|name| name.strip_prefix("xmlns:") == Some(prefix));
             if text.contains(&format!("{prefix}:")) && !declared {
                 declarations += &format!(" xmlns:{prefix}='{}'", escape(space));
             }
@@ -123,6 +125,18 @@ mod tests {
         assert!(header.is_version_1());
         assert_eq!(header.prefixes.len(), 2);
         assert!(!Header::default().is_version_1());
+    }
+
+    #[test]
+    fn a_declaration_is_one_wherever_it_stands_and_a_value_is_none() {
+        let header =
+            Header { prefixes: vec![("x".into(), "urn:x".into()), ("y".into(), "urn:y".into())], ..Header::default() };
+        let text = "<message xmlns:x\n= 'other' id='xmlns:y='><x:a/><y:b/></message>";
+        let bytes = Bytes::from(text);
+        let stanza =
+            Stanza::new(Element { bytes, space: crate::xml::framer::Space::Client, name: 1..8, inherits: true });
+        let moved = header.detach(stanza);
+        assert_eq!(&moved.bytes()[..], text.replace("<message", "<message xmlns:y='urn:y'").as_bytes());
     }
 
     #[test]

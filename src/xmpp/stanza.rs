@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use quick_xml::XmlVersion;
+use quick_xml::events::attributes::Attribute;
+use quick_xml::name::QName;
 
 use crate::xml::element::{Node, Tree, ViewError};
 use crate::xml::framer::{Element, Space};
@@ -54,13 +57,16 @@ pub struct Stanza {
     lang: Option<Span>,
 }
 
-fn unescape(raw: &[u8]) -> Cow<'_, str> {
+/// An attribute's value as every reader of XML sees it: references resolved, line breaks and tabs turned into spaces
+/// (XML 1.0 §3.3.3).
+fn normalized(raw: &[u8]) -> Cow<'_, str> {
     // The framer has checked both the encoding and the references.
     let text = std::str::from_utf8(raw).unwrap_or_default();
-    if memchr::memchr(b'&', raw).is_none() {
+    if !raw.iter().any(|b| matches!(b, b'&' | b'\t' | b'\r' | b'\n')) {
         return Cow::Borrowed(text);
     }
-    quick_xml::escape::unescape(text).unwrap_or(Cow::Borrowed(text))
+    let attribute = Attribute { key: QName(""), value: Cow::Borrowed(text) };
+    attribute.normalized_value(XmlVersion::Implicit1_0).unwrap_or(Cow::Borrowed(text))
 }
 
 fn is_space(byte: u8) -> bool {
@@ -194,7 +200,7 @@ impl Stanza {
     }
 
     fn value(&self, span: Option<Span>) -> Option<Cow<'_, str>> {
-        span.map(|s| unescape(&self.bytes[s.range()]))
+        span.map(|s| normalized(&self.bytes[s.range()]))
     }
 
     /// The `to` attribute.
@@ -224,7 +230,7 @@ impl Stanza {
 
     /// Whether the `type` attribute is `kind`.
     pub fn is_type(&self, kind: &str) -> bool {
-        self.type_.is_some_and(|s| &self.bytes[s.range()] == kind.as_bytes())
+        self.type_().is_some_and(|value| value == kind)
     }
 
     /// Where the value of `to` stands in the bytes.
@@ -413,6 +419,16 @@ mod tests {
         assert_eq!(s.from(), None);
         assert_eq!(s.content(), "<body to='no'/>");
         assert_eq!(Stanza::own("<iq/>").kind(), Kind::Iq);
+    }
+
+    #[test]
+    fn s10_attributes_read_as_every_reader_of_xml_reads_them() {
+        let s = Stanza::own("<presence type='un&#97;vailable' to='a\tb\r\nc' id='&#10;'/>");
+        assert!(s.is_type("unavailable"));
+        assert_eq!(s.to().as_deref(), Some("a b c"));
+        assert_eq!(s.id().as_deref(), Some("\n"));
+        let copy = s.edit().set("id", s.id().unwrap()).finish();
+        assert_eq!(copy.id().as_deref(), Some("\n"));
     }
 
     #[test]

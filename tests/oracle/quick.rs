@@ -6,7 +6,7 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, PrefixDeclaration, ResolveResult};
 use quick_xml::reader::NsReader;
 
-use super::Events;
+use super::events::Events;
 
 /// What it sees in `frame`, whose surroundings declare `declarations` and the default namespace `jabber:client`.
 pub fn events(declarations: &[(&str, &str)], frame: &[u8]) -> Result<String, String> {
