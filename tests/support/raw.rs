@@ -2,7 +2,7 @@
 
 use super::PATIENCE;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +64,15 @@ pub fn tls(ca: &Path) -> TlsConnector {
     TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
+/// A connection from 127.0.0.`source`.
+pub async fn connect_from(source: u8, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::new(127, 0, 0, source), 0).into()).expect("bind to an address of loopback");
+    let socket = socket.connect(address).await.expect("connect");
+    socket.set_nodelay(true).expect("set TCP_NODELAY");
+    socket
+}
+
 impl Raw {
     /// Plain TCP.
     pub async fn plain(address: SocketAddr) -> Raw {
@@ -74,6 +83,23 @@ impl Raw {
     pub fn over(socket: TcpStream) -> Raw {
         socket.set_nodelay(true).expect("set TCP_NODELAY");
         Raw { io: Box::new(socket), got: Vec::new(), at: 0, jid: String::new() }
+    }
+
+    /// Plain TCP from a loopback address of one's own, 127.0.0.x.
+    pub async fn plain_from(source: u8, address: SocketAddr) -> Raw {
+        Raw::on(connect_from(source, address).await)
+    }
+
+    /// TLS from the first byte, from 127.0.0.x.
+    pub async fn direct_from(source: u8, address: SocketAddr, tls: &TlsConnector) -> Raw {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let socket = connect_from(source, address).await;
+        Raw::on(timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS"))
+    }
+
+    /// On whatever is connected.
+    pub fn on(io: impl Io + 'static) -> Raw {
+        Raw { io: Box::new(io), got: Vec::new(), at: 0, jid: String::new() }
     }
 
     /// TLS from the first byte.
@@ -198,6 +224,22 @@ impl Raw {
             let last = String::from_utf8_lossy(&self.got[self.got.len().saturating_sub(500)..]);
             panic!("{e} instead of {piece:?} after {last:?}")
         })
+    }
+
+    /// Reads until `piece` has come; false if the connection ends before.
+    pub async fn try_expect(&mut self, piece: &str) -> bool {
+        let read = async {
+            loop {
+                if let Some(at) = self.unread().find(piece) {
+                    self.at += at + piece.len();
+                    return true;
+                }
+                if !self.io.read_buf(&mut self.got).await.is_ok_and(|n| n > 0) {
+                    return false;
+                }
+            }
+        };
+        timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("silence instead of {piece:?}"))
     }
 
     /// Reads to the end: what came since the last `expect`, and whether the end was in good order (TLS: with a
