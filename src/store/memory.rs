@@ -1,6 +1,6 @@
 //! The store in memory: for tests, nothing survives.
 
-use super::{Enrolment, Store, StoreError, Summary, new_resource};
+use super::{Enrolment, Rotation, Store, StoreError, Summary, new_resource};
 use crate::stream::sasl::{Mechanism, Secret};
 use jid::BareJid;
 use std::collections::BTreeMap;
@@ -77,5 +77,9 @@ impl Store for MemoryStore {
 
     fn forget_best_mechanism(&self, domain: &str) -> Result<bool, StoreError> {
         Ok(self.tables().mechanisms.remove(domain).is_some())
+    }
+
+    fn rotate_key(&self) -> Result<Rotation, StoreError> {
+        Ok(Rotation::default())
     }
 }

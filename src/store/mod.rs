@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod key_file;
 pub mod memory;
 mod record;
 pub mod seal;
@@ -76,6 +77,19 @@ pub trait Store: Send + Sync {
 
     /// The operator's reset of [`best_mechanism`](Self::best_mechanism); whether there was one.
     fn forget_best_mechanism(&self, domain: &str) -> Result<bool, StoreError>;
+
+    /// Makes a new key and seals everything anew with it (S22). What a rotation that was interrupted has begun is
+    /// finished instead. Other calls are served meanwhile. What was sealed with the old key is wiped.
+    fn rotate_key(&self) -> Result<Rotation, StoreError>;
+}
+
+/// What a rotation of keys did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Values that were sealed anew.
+    pub resealed: usize,
+    /// Values that could not be opened: somebody had altered them. They are emptied.
+    pub unreadable: usize,
 }
 
 /// Why the store cannot be opened or used: what, where, and what to do.
@@ -109,10 +123,21 @@ pub enum StoreError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The key file is somebody else's, who can read and change it.
+    #[error(
+        "the key file {} belongs to another user (uid {owner}); chown it to the user that runs minimix-proxy",
+        .path.display()
+    )]
+    KeyForeign {
+        /// The key file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// The store has content, but its key file is not there.
     #[error(
-        "the key file {} is missing, and {} is encrypted with it; restore the key file, or move the store away \
-         to start with no enrolments", .path.display(), .store.display()
+        "the key file {} is missing, and {} is encrypted with it; restore the key file (or set key_file to where it \
+         is), or move the store away to start with no enrolments", .path.display(), .store.display()
     )]
     KeyMissing {
         /// The key file.
@@ -122,13 +147,13 @@ pub enum StoreError {
     },
     /// The key file has not the form of one.
     #[error(
-        "{} is not a key file: {length} bytes instead of 32; restore the right one, or, if no store was made with \
+        "{} is not a key file: {length} bytes that are no key of 32; restore the right one, or, if no store was made with \
          it yet, remove it", .path.display()
     )]
     KeyMalformed {
         /// The key file.
         path: PathBuf,
-        /// Its length, 33 for anything longer than a key.
+        /// Its length, 65 for anything longer than two keys.
         length: usize,
     },
     /// The store was encrypted with another key.
@@ -176,6 +201,12 @@ pub enum StoreError {
         found: u32,
         /// Ours.
         known: u32,
+    },
+    /// Something else has the database open, so that what was deleted cannot be wiped.
+    #[error("another program has {} open; end it, and try again", .path.display())]
+    Busy {
+        /// The database.
+        path: PathBuf,
     },
     /// No room left.
     #[error("the disk that holds {} is full; free some space", .path.display())]

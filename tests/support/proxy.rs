@@ -147,6 +147,11 @@ impl Proxy {
         self.dir.path().join("data")
     }
 
+    /// The key of its store.
+    pub fn key_file(&self) -> PathBuf {
+        self.dir.path().join("data.key")
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the proxy runs").id()
