@@ -51,7 +51,8 @@ pub struct Summary {
 
 /// What survives a restart. What a method has returned `Ok` for is on disk.
 pub trait Store: Send + Sync {
-    /// Enrols an account, or enrols it anew. The resource is made the first time and kept from then on.
+    /// Enrols an account, or enrols it anew. The resource is made the first time and kept from then on. An error for
+    /// one that is denied.
     fn put_enrolment(
         &self,
         account: &BareJid,
@@ -66,8 +67,27 @@ pub trait Store: Send + Sync {
     /// All enrolments, by account.
     fn enrolments(&self) -> Result<Vec<Summary>, StoreError>;
 
-    /// Forgets an enrolment; whether there was one. Works for one that cannot be read any more.
+    /// Forgets an enrolment and wipes it; whether there was one. Works for one that cannot be read any more.
     fn remove_enrolment(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// Forgets all that is kept of an account, whatever it is, and wipes it; whether there was anything. Whether it is
+    /// denied is the operator's, and stays.
+    fn purge(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// Notes that an account is not to be enrolled, and forgets its enrolment; whether it was not denied before.
+    fn deny(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// Takes [`deny`](Self::deny) back; whether it was denied.
+    fn allow(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// Whether an account is denied.
+    fn is_denied(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// All that are denied, in order.
+    fn denied(&self) -> Result<Vec<BareJid>, StoreError>;
+
+    /// Binds an enrolment to another upstream (S25); whether there is one.
+    fn rebind(&self, account: &BareJid, upstream: &str) -> Result<bool, StoreError>;
 
     /// The best mechanism that a domain is remembered to have offered (S5).
     fn best_mechanism(&self, domain: &str) -> Result<Option<Mechanism>, StoreError>;
@@ -207,6 +227,12 @@ pub enum StoreError {
     Busy {
         /// The database.
         path: PathBuf,
+    },
+    /// The operator has said that this account is not to be enrolled.
+    #[error("{account} is denied; `minimix-proxy account allow {account}` takes that back")]
+    Denied {
+        /// The account.
+        account: BareJid,
     },
     /// No room left.
     #[error("the disk that holds {} is full; free some space", .path.display())]

@@ -4,6 +4,7 @@
 //! Everything but the keys that rows are found by is sealed (see [`super::seal`]). Write-ahead log, and a commit is on
 //! disk before it returns (`synchronous=FULL`): writes are rare.
 
+mod operator;
 mod rotate;
 
 use super::seal::{Seal, Unopened};
@@ -23,11 +24,14 @@ const LOCK: &str = "lock";
 
 /// Each brings the schema one version further; `user_version` counts those that were run. Never edit one that
 /// was released: append.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE enrolment (account TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE domain (name TEXT PRIMARY KEY, best_mechanism BLOB NOT NULL) STRICT, WITHOUT ROWID;
-"];
+",
+    "CREATE TABLE denied (account TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;",
+];
 
 const ENROLMENT: &str = "enrolment.record";
 const BEST_MECHANISM: &str = "domain.best_mechanism";
@@ -115,6 +119,9 @@ impl Store for SqliteStore {
         let Inner { connection, seal } = &mut *self.inner();
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| self.failure(e))?;
+        if operator::is_denied(&transaction, account).map_err(|e| self.failure(e))? {
+            return Err(StoreError::Denied { account: account.clone() });
+        }
         let earlier: Option<Vec<u8>> = transaction
             .query_row("SELECT record FROM enrolment WHERE account = ?1", [account.as_str()], |row| row.get(0))
             .optional()
@@ -165,13 +172,31 @@ impl Store for SqliteStore {
     }
 
     fn remove_enrolment(&self, account: &BareJid) -> Result<bool, StoreError> {
-        let inner = self.inner();
-        let removed = inner
-            .connection
-            .execute("DELETE FROM enrolment WHERE account = ?1", [account.as_str()])
-            .map_err(|e| self.failure(e))?;
-        self.wipe(&inner.connection)?;
-        Ok(removed > 0)
+        self.delete(account, &["enrolment"])
+    }
+
+    fn purge(&self, account: &BareJid) -> Result<bool, StoreError> {
+        self.delete(account, &operator::OF_AN_ACCOUNT)
+    }
+
+    fn deny(&self, account: &BareJid) -> Result<bool, StoreError> {
+        self.note_denied(account)
+    }
+
+    fn allow(&self, account: &BareJid) -> Result<bool, StoreError> {
+        self.note_allowed(account)
+    }
+
+    fn is_denied(&self, account: &BareJid) -> Result<bool, StoreError> {
+        operator::is_denied(&self.inner().connection, account).map_err(|e| self.failure(e))
+    }
+
+    fn denied(&self) -> Result<Vec<BareJid>, StoreError> {
+        self.list_denied()
+    }
+
+    fn rebind(&self, account: &BareJid, upstream: &str) -> Result<bool, StoreError> {
+        self.bind(account, upstream)
     }
 
     fn best_mechanism(&self, domain: &str) -> Result<Option<Mechanism>, StoreError> {

@@ -289,7 +289,7 @@ fn a_store_of_a_newer_version_is_left_alone() {
     let place = Place::filled();
     Connection::open(place.database()).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = place.open().unwrap_err();
-    assert!(matches!(error, StoreError::TooNew { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::TooNew { found: 99, known: 2, .. }), "{error}");
 }
 
 #[test]
@@ -303,4 +303,30 @@ fn a_place_that_cannot_be_is_an_error_naming_it() {
     let key = place.dir.join("no such directory").join("key");
     let error = SqliteStore::open(&place.dir, &key).unwrap_err().to_string();
     assert!(error.contains("no such directory"), "{error}");
+}
+
+#[test]
+fn s25_a_purge_wipes_every_table_with_an_account() {
+    let place = Place::filled();
+    let connection = Connection::open(place.database()).unwrap();
+    let mut query = connection
+        .prepare(
+            "SELECT t.name FROM sqlite_schema t, pragma_table_info(t.name) c
+             WHERE t.type = 'table' AND c.name = 'account' ORDER BY 1",
+        )
+        .unwrap();
+    let found: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    let mut known = [&operator::OF_AN_ACCOUNT[..], &["denied"]].concat();
+    known.sort_unstable();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn a_store_of_the_first_schema_is_brought_up_to_date() {
+    let place = Place::filled();
+    place.sql("DROP TABLE denied");
+    Connection::open(place.database()).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    let store = place.open().unwrap();
+    assert_eq!(store.enrolment(&jid("alice@x")).unwrap().unwrap().secret, password(SECRET));
+    assert!(store.deny(&jid("alice@x")).unwrap());
 }
