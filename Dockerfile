@@ -18,7 +18,10 @@ RUN touch src/lib.rs src/main.rs && cargo build --profile "$PROFILE" --locked --
 
 FROM debian:bookworm-slim
 RUN groupadd -g 10222 minimix && useradd -u 10222 -g minimix -d /data minimix \
-    && install -d -o minimix -g minimix /data /certs
+    && install -d -m 0700 -o minimix -g minimix /data /keys \
+    && install -d -o minimix -g minimix /certs
+# The store's key is kept apart from the store: give each a volume of its own.
+ENV MINIMIX_KEY_FILE=/keys/store.key
 COPY --from=build /out/minimix-proxy /usr/local/bin/
 USER 10222
 EXPOSE 5222 5223

@@ -46,6 +46,8 @@ pub enum Command {
     Check,
     /// Manage accounts that can log in by themselves
     Account(AccountArgs),
+    /// Manage the key that encrypts the store
+    Key(KeyArgs),
     /// Manage what is remembered of a domain
     Domain(DomainArgs),
     /// Make a CA and certificates for trying out
@@ -92,6 +94,21 @@ pub enum AccountCommand {
         /// The account
         jid: jid::BareJid,
     },
+}
+
+/// `key …`
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// What can be done with the store's key.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a new key, encrypt everything anew with it, and wipe what the old key opens; logins go on meanwhile
+    Rotate,
 }
 
 /// `domain …`

@@ -27,7 +27,7 @@ use serde::Deserialize;
 pub struct Config {
     /// The directory of the store.
     pub data: PathBuf,
-    /// The file of the key that encrypts the store; outside the data directory is better.
+    /// The file of the key that encrypts the store; not in the data directory.
     pub key_file: PathBuf,
     /// Where clients connect; at least one.
     pub listen: Vec<Listen>,
@@ -137,13 +137,6 @@ impl Config {
                     domain.name
                 ));
             }
-        }
-        if self.key_file.starts_with(&self.data) {
-            warnings.push(format!(
-                "the key {} lies beside the store it encrypts: who copies the directory has both; set key_file to a \
-                 path elsewhere",
-                self.key_file.display()
-            ));
         }
         warnings
     }

@@ -39,6 +39,8 @@ pub enum Request {
         /// The account.
         account: String,
     },
+    /// Make a new key for the store.
+    KeyRotate,
     /// Forget the best mechanism a domain's server has offered.
     DomainReset {
         /// The domain.
@@ -88,6 +90,14 @@ pub async fn perform(registry: &Registry, request: Request) -> Answer {
                 Ok(false) => Err(format!("{account} is not enrolled; `minimix-proxy account list` shows who is")),
                 Err(error) => Err(error.to_string()),
             },
+        },
+        Request::KeyRotate => match registry.rotate_key().await {
+            Ok(done) if done.unreadable > 0 => Ok(vec![format!(
+                "the store is encrypted with a new key; {} values had been altered and are lost: `minimix-proxy account list`",
+                done.unreadable
+            )]),
+            Ok(_) => Ok(vec!["the store is encrypted with a new key".to_owned()]),
+            Err(error) => Err(error.to_string()),
         },
         Request::DomainReset { domain } => match registry.reset_mechanism(&domain).await {
             Ok(true) => Ok(vec![format!("{domain}: whatever its server offers next is taken as its best")]),

@@ -5,17 +5,23 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use minimix_proxy::cli::{AccountCommand, Cli, Command, DomainArgs, DomainCommand, Failure, check, log, password};
+use minimix_proxy::cli::{
+    AccountCommand, Cli, Command, DomainArgs, DomainCommand, Failure, KeyArgs, KeyCommand, check, log, password,
+};
 use minimix_proxy::config::{Config, Flags};
 use minimix_proxy::control::{self, Request};
 use minimix_proxy::net::dev_certs;
-use minimix_proxy::server;
+use minimix_proxy::{hardening, server};
 use secrecy::ExposeSecret;
 
 /// Threads for what blocks (PBKDF2, name look-ups, the store): bounded, so that logins cannot take the machine (S5).
 const BLOCKING_THREADS: usize = 32;
 
 fn main() -> ExitCode {
+    if let Err(error) = hardening::start() {
+        eprintln!("minimix-proxy: core dumps cannot be turned off: {error}");
+        return ExitCode::from(Failure::RUNTIME);
+    }
     let cli = Cli::parse();
     match dispatch(cli) {
         Ok(code) => code,
@@ -37,6 +43,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Account(args)) => account(&cli.flags, args.command)?,
         Some(Command::Domain(DomainArgs { command: DomainCommand::Reset { domain } })) => {
             control(&cli.flags, || Ok(Request::DomainReset { domain }))?;
+        }
+        Some(Command::Key(KeyArgs { command: KeyCommand::Rotate })) => {
+            control(&cli.flags, || Ok(Request::KeyRotate))?;
         }
         Some(Command::DevCerts { out, domains }) => {
             for made in dev_certs::make(&out, &domains)? {

@@ -106,7 +106,7 @@ async fn s11_a_flood_of_refusals_fills_no_log_and_keeps_no_socket() {
     let inside = is_let_in(&proxy, 2).await;
     let mut held = Vec::new();
     for _ in 0..1000 {
-        held.push(raw::connect_from(3, proxy.starttls()).await);
+        held.push(raw::connect_from("127.0.0.3", proxy.starttls()).await);
     }
     proxy.wait_log("connection refused").await;
     // Those that are told linger for two seconds at most, if they do not close; the others are gone at once.

@@ -269,7 +269,7 @@ impl World {
                 session::Output::Server(bytes) => drop(client.up.take(&bytes)),
                 session::Output::Client(bytes) => drop(client.down.take(&bytes)),
                 // It was looked at when the account said it.
-                session::Output::Shared(_) => {}
+                session::Output::Shared(_) | session::Output::Limited(_) => {}
                 session::Output::Hello => {
                     client.introduced = true;
                     let hello = Input::Hello(client.id, client.jid.clone());
@@ -310,7 +310,7 @@ impl World {
         if std::mem::take(&mut self.connecting) {
             self.connected = true;
             self.up = Wire::opened("account session", PLAIN);
-            self.give(Input::SessionUp);
+            self.give(Input::SessionUp(None));
         }
     }
 

@@ -9,7 +9,7 @@ use crate::account::keys::{self, Kept};
 use crate::account::registry::Registry;
 use crate::net::login::{self, LoginError};
 use crate::net::proxy_protocol::Origin;
-use crate::store::{StoreError, Summary};
+use crate::store::{Rotation, StoreError, Summary};
 use crate::stream::sasl::Secret;
 use crate::xmpp::header::Header;
 
@@ -99,5 +99,11 @@ impl Registry {
         domain.forget();
         let (store, name) = (self.store().clone(), domain.name.clone());
         Ok(keys::blocking(move || store.forget_best_mechanism(&name)).await?)
+    }
+
+    /// Makes a new key for the store and seals everything anew with it (S22).
+    pub async fn rotate_key(&self) -> Result<Rotation, AdminError> {
+        let store = self.store().clone();
+        Ok(keys::blocking(move || store.rotate_key()).await?)
     }
 }

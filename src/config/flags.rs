@@ -44,6 +44,9 @@ pub struct Flags {
     /// Directory of the store
     #[arg(long, value_name = "DIR", env = "MINIMIX_DATA", global = true)]
     pub data: Option<PathBuf>,
+    /// The key that encrypts the store; not in its directory [default: the directory's path with .key behind it]
+    #[arg(long, value_name = "FILE", env = "MINIMIX_KEY_FILE", global = true)]
+    pub key_file: Option<PathBuf>,
     /// What clients log in with [default: learn on loopback; must be given elsewhere]
     #[arg(long, value_name = "HOW", env = "MINIMIX_AUTH", global = true)]
     pub auth: Option<Auth>,
@@ -53,6 +56,9 @@ impl Flags {
     pub(super) fn apply(&self, raw: &mut Raw) -> Result<(), ConfigError> {
         if self.data.is_some() {
             raw.data.clone_from(&self.data);
+        }
+        if self.key_file.is_some() {
+            raw.key_file.clone_from(&self.key_file);
         }
         self.apply_listeners(raw);
         self.apply_domain(raw)

@@ -45,7 +45,7 @@ fn error(text: &str) -> String {
 fn a_file_is_read_with_its_defaults() {
     let config = Config::from_toml(FILE, &in_file()).unwrap();
     assert_eq!(config.data, Path::new("/etc/minimix/data"));
-    assert_eq!(config.key_file, Path::new("/etc/minimix/data/key"));
+    assert_eq!(config.key_file, Path::new("/etc/minimix/data.key"));
     assert_eq!(config.listen[0].auth, Auth::Learn);
     assert_eq!(config.listen[1].tls, ListenTls::Direct);
     let domain = &config.domains[0];
@@ -199,4 +199,34 @@ fn addresses_are_read() {
     for wrong in ["", ":1", "a:b", "a:0", "a:70000", "a b:1", "a/b"] {
         assert_eq!(parse(wrong), None, "{wrong}");
     }
+}
+
+#[test]
+fn s22_the_key_does_not_lie_beside_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let load = |data: &Path, key_file: Option<PathBuf>| {
+        Config::load(&Flags { data: Some(data.to_owned()), key_file, ..flags() })
+    };
+    for data in [at("data"), at("data/"), at("./data")] {
+        assert_eq!(load(&data, None).unwrap().key_file, at("data.key"));
+    }
+    assert_eq!(load(&at("my.data"), None).unwrap().key_file, at("my.data.key"));
+    assert_eq!(load(&at("data"), Some(at("database"))).unwrap().key_file, at("database"));
+    assert!(load(Path::new("/"), None).unwrap_err().to_string().contains("key_file must be given"));
+
+    std::fs::create_dir_all(at("data/sub")).unwrap();
+    std::os::unix::fs::symlink(at("data"), at("link")).unwrap();
+    for beside in ["data/key", "data/sub/key", "link/key", "link/sub/../key", "data/not yet/key"] {
+        for data in ["data", "link"] {
+            let error = load(&at(data), Some(at(beside))).unwrap_err().to_string();
+            for piece in ["key_file ", "lies in the data directory", "mv ", "--key-file FILE"] {
+                assert!(error.contains(piece), "{data} {beside}: {error}");
+            }
+        }
+    }
+    // A link that leads out of it is no key beside the store.
+    std::fs::write(at("elsewhere"), "").unwrap();
+    std::os::unix::fs::symlink(at("elsewhere"), at("data/key")).unwrap();
+    load(&at("data"), Some(at("data/key"))).unwrap();
 }

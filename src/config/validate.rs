@@ -1,6 +1,7 @@
 //! From what was written to a [`Config`]: defaults filled in, contradictions refused with the key and the remedy.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jid::DomainPart;
@@ -21,7 +22,7 @@ pub(super) fn config(raw: Raw) -> Result<Config> {
     let listen = listeners(&raw.listen)?;
     let domains = domains(raw.domain)?;
     Ok(Config {
-        key_file: raw.key_file.unwrap_or_else(|| data.join("key")),
+        key_file: key_file(raw.key_file, &data)?,
         data,
         listen,
         domains,
@@ -29,6 +30,45 @@ pub(super) fn config(raw: Raw) -> Result<Config> {
         rooms: rooms(&raw.rooms)?,
         log: log(raw.log)?,
     })
+}
+
+/// The store's key: who copies the data directory must not have both (S22).
+fn key_file(given: Option<PathBuf>, data: &Path) -> Result<PathBuf> {
+    let Some(key_file) = given.or_else(|| key_beside(data)) else {
+        let why = format!("must be given: data \"{}\" has no name to make it from (--key-file FILE)", data.display());
+        return Err(ConfigError::invalid("key_file", why));
+    };
+    let (place, data) = (real(&key_file), real(data));
+    if place.starts_with(&data) {
+        let elsewhere = key_beside(&data).unwrap_or_else(|| "/etc/minimix-proxy/store.key".into());
+        let problem = format!(
+            "{} lies in the data directory, beside the store that it encrypts: who copies that has both. Move it \
+             (mv {0} {1}) and set key_file to where it is then (--key-file FILE)",
+            place.display(),
+            elsewhere.display()
+        );
+        return Err(ConfigError::invalid("key_file", problem));
+    }
+    Ok(key_file)
+}
+
+/// The directory's path with `.key` behind it.
+fn key_beside(data: &Path) -> Option<PathBuf> {
+    let mut name = data.file_name()?.to_owned();
+    name.push(".key");
+    Some(data.with_file_name(name))
+}
+
+/// Where a path leads, symbolic links resolved as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => real(Path::new(".")).join(name),
+        (Some(parent), Some(name)) => real(parent).join(name),
+        _ => path.to_owned(),
+    }
 }
 
 fn listeners(raw: &[RawListen]) -> Result<Vec<Listen>> {

@@ -1,6 +1,6 @@
 //! What every store does. A new backend adds one line to `every_backend_conforms`.
 
-use super::{MemoryStore, SqliteStore, Store, Summary};
+use super::{MemoryStore, SqliteStore, Store, StoreError, Summary};
 use crate::stream::sasl::{Hash, Mechanism, SaltedPassword, Secret};
 use jid::BareJid;
 use secrecy::SecretString;
@@ -23,12 +23,15 @@ pub(super) fn salted(hash: Hash, key: &[u8]) -> Secret {
 type Case = fn(&dyn Store);
 
 fn conforms(name: &str, make: &dyn Fn() -> Box<dyn Store>) {
-    let cases: [(&str, Case); 6] = [
+    let cases: [(&str, Case); 9] = [
         ("an empty store", empty),
         ("put and get", put_and_get),
         ("enrolling anew", enrolling_anew),
         ("listing and removing", listing_and_removing),
         ("mechanisms", mechanisms),
+        ("denying and allowing", denying_and_allowing),
+        ("binding and purging", binding_and_purging),
+        ("rotating", rotating),
         ("threads", threads),
     ];
     for (case, test) in cases {
@@ -45,7 +48,7 @@ fn every_backend_conforms() {
     conforms("sqlite", &|| {
         count.set(count.get() + 1);
         let dir = dir.path().join(count.get().to_string());
-        Box::new(SqliteStore::open(&dir, &dir.join("key")).unwrap())
+        Box::new(SqliteStore::open(&dir, &dir.with_extension("key")).unwrap())
     });
 }
 
@@ -126,6 +129,51 @@ fn mechanisms(store: &dyn Store) {
     assert!(store.forget_best_mechanism("x").unwrap());
     assert_eq!(store.best_mechanism("x").unwrap(), None);
     assert!(!store.forget_best_mechanism("x").unwrap());
+}
+
+fn denying_and_allowing(store: &dyn Store) {
+    let (alice, bob) = (jid("alice@x"), jid("bob@x"));
+    store.put_enrolment(&alice, "up", &password("p"), 1).unwrap();
+    store.put_enrolment(&bob, "up", &password("p"), 1).unwrap();
+    assert!(store.deny(&alice).unwrap());
+    assert!(!store.deny(&alice).unwrap());
+    assert!(store.deny(&jid("carol@x")).unwrap());
+    assert_eq!(store.denied().unwrap(), [alice.clone(), jid("carol@x")]);
+    assert!(store.is_denied(&alice).unwrap() && !store.is_denied(&bob).unwrap());
+    assert_eq!(store.enrolment(&alice).unwrap(), None, "its keys are forgotten");
+    let error = store.put_enrolment(&alice, "up", &password("p"), 2).unwrap_err();
+    assert!(matches!(&error, StoreError::Denied { account } if *account == alice), "{error}");
+    assert!(!store.purge(&alice).unwrap());
+    assert!(store.is_denied(&alice).unwrap(), "the operator's word stays");
+    assert!(store.allow(&alice).unwrap());
+    assert!(!store.allow(&alice).unwrap());
+    store.put_enrolment(&alice, "up", &password("p"), 2).unwrap();
+    assert!(store.enrolment(&bob).unwrap().is_some());
+}
+
+fn binding_and_purging(store: &dyn Store) {
+    let alice = jid("alice@x");
+    assert!(!store.rebind(&alice, "two").unwrap());
+    let before = store.put_enrolment(&alice, "one", &salted(Hash::Sha256, &[4; 32]), 5).unwrap();
+    assert!(store.rebind(&alice, "two").unwrap());
+    let after = store.enrolment(&alice).unwrap().unwrap();
+    assert_eq!(after.upstream, "two");
+    assert_eq!(super::Enrolment { upstream: "one".to_owned(), ..after }, before, "all else is as it was");
+    assert!(store.purge(&alice).unwrap());
+    assert!(!store.purge(&alice).unwrap());
+    assert_eq!(store.enrolment(&alice).unwrap(), None);
+}
+
+fn rotating(store: &dyn Store) {
+    let put = store.put_enrolment(&jid("alice@x"), "up", &password("p"), 1).unwrap();
+    store.deny(&jid("bob@x")).unwrap();
+    store.set_best_mechanism("x", Mechanism::Plain).unwrap();
+    for _ in 0..2 {
+        store.rotate_key().unwrap();
+        assert_eq!(store.enrolment(&jid("alice@x")).unwrap(), Some(put.clone()));
+        assert_eq!(store.best_mechanism("x").unwrap(), Some(Mechanism::Plain));
+        assert!(store.is_denied(&jid("bob@x")).unwrap());
+    }
 }
 
 fn threads(store: &dyn Store) {

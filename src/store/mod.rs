@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod key_file;
 pub mod memory;
 mod record;
 pub mod seal;
@@ -50,7 +51,8 @@ pub struct Summary {
 
 /// What survives a restart. What a method has returned `Ok` for is on disk.
 pub trait Store: Send + Sync {
-    /// Enrols an account, or enrols it anew. The resource is made the first time and kept from then on.
+    /// Enrols an account, or enrols it anew. The resource is made the first time and kept from then on. An error for
+    /// one that is denied.
     fn put_enrolment(
         &self,
         account: &BareJid,
@@ -65,8 +67,27 @@ pub trait Store: Send + Sync {
     /// All enrolments, by account.
     fn enrolments(&self) -> Result<Vec<Summary>, StoreError>;
 
-    /// Forgets an enrolment; whether there was one. Works for one that cannot be read any more.
+    /// Forgets an enrolment and wipes it; whether there was one. Works for one that cannot be read any more.
     fn remove_enrolment(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// Forgets all that is kept of an account, whatever it is, and wipes it; whether there was anything. Whether it is
+    /// denied is the operator's, and stays.
+    fn purge(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// Notes that an account is not to be enrolled, and forgets its enrolment; whether it was not denied before.
+    fn deny(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// Takes [`deny`](Self::deny) back; whether it was denied.
+    fn allow(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// Whether an account is denied.
+    fn is_denied(&self, account: &BareJid) -> Result<bool, StoreError>;
+
+    /// All that are denied, in order.
+    fn denied(&self) -> Result<Vec<BareJid>, StoreError>;
+
+    /// Binds an enrolment to another upstream (S25); whether there is one.
+    fn rebind(&self, account: &BareJid, upstream: &str) -> Result<bool, StoreError>;
 
     /// The best mechanism that a domain is remembered to have offered (S5).
     fn best_mechanism(&self, domain: &str) -> Result<Option<Mechanism>, StoreError>;
@@ -76,6 +97,19 @@ pub trait Store: Send + Sync {
 
     /// The operator's reset of [`best_mechanism`](Self::best_mechanism); whether there was one.
     fn forget_best_mechanism(&self, domain: &str) -> Result<bool, StoreError>;
+
+    /// Makes a new key and seals everything anew with it (S22). What a rotation that was interrupted has begun is
+    /// finished instead. Other calls are served meanwhile. What was sealed with the old key is wiped.
+    fn rotate_key(&self) -> Result<Rotation, StoreError>;
+}
+
+/// What a rotation of keys did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Values that were sealed anew.
+    pub resealed: usize,
+    /// Values that could not be opened: somebody had altered them. They are emptied.
+    pub unreadable: usize,
 }
 
 /// Why the store cannot be opened or used: what, where, and what to do.
@@ -109,10 +143,21 @@ pub enum StoreError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The key file is somebody else's, who can read and change it.
+    #[error(
+        "the key file {} belongs to another user (uid {owner}); chown it to the user that runs minimix-proxy",
+        .path.display()
+    )]
+    KeyForeign {
+        /// The key file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// The store has content, but its key file is not there.
     #[error(
-        "the key file {} is missing, and {} is encrypted with it; restore the key file, or move the store away \
-         to start with no enrolments", .path.display(), .store.display()
+        "the key file {} is missing, and {} is encrypted with it; restore the key file (or set key_file to where it \
+         is), or move the store away to start with no enrolments", .path.display(), .store.display()
     )]
     KeyMissing {
         /// The key file.
@@ -122,13 +167,13 @@ pub enum StoreError {
     },
     /// The key file has not the form of one.
     #[error(
-        "{} is not a key file: {length} bytes instead of 32; restore the right one, or, if no store was made with \
+        "{} is not a key file: {length} bytes that are no key of 32; restore the right one, or, if no store was made with \
          it yet, remove it", .path.display()
     )]
     KeyMalformed {
         /// The key file.
         path: PathBuf,
-        /// Its length, 33 for anything longer than a key.
+        /// Its length, 65 for anything longer than two keys.
         length: usize,
     },
     /// The store was encrypted with another key.
@@ -176,6 +221,18 @@ pub enum StoreError {
         found: u32,
         /// Ours.
         known: u32,
+    },
+    /// Something else has the database open, so that what was deleted cannot be wiped.
+    #[error("another program has {} open; end it, and try again", .path.display())]
+    Busy {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The operator has said that this account is not to be enrolled.
+    #[error("{account} is denied; `minimix-proxy account allow {account}` takes that back")]
+    Denied {
+        /// The account.
+        account: BareJid,
     },
     /// No room left.
     #[error("the disk that holds {} is full; free some space", .path.display())]

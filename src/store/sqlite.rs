@@ -4,16 +4,19 @@
 //! Everything but the keys that rows are found by is sealed (see [`super::seal`]). Write-ahead log, and a commit is on
 //! disk before it returns (`synchronous=FULL`): writes are rare.
 
-use super::record;
+mod operator;
+mod rotate;
+
 use super::seal::{Seal, Unopened};
-use super::{Enrolment, Store, StoreError, Summary, new_resource};
+use super::{Enrolment, Rotation, Store, StoreError, Summary, new_resource};
+use super::{key_file as keys, record};
 use crate::stream::sasl::{Mechanism, Secret};
 use jid::BareJid;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The database's name in the data directory.
 const DATABASE: &str = "minimix-proxy.sqlite";
@@ -21,11 +24,14 @@ const LOCK: &str = "lock";
 
 /// Each brings the schema one version further; `user_version` counts those that were run. Never edit one that
 /// was released: append.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE enrolment (account TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE domain (name TEXT PRIMARY KEY, best_mechanism BLOB NOT NULL) STRICT, WITHOUT ROWID;
-"];
+",
+    "CREATE TABLE denied (account TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;",
+];
 
 const ENROLMENT: &str = "enrolment.record";
 const BEST_MECHANISM: &str = "domain.best_mechanism";
@@ -35,18 +41,27 @@ const CHECK: (&str, &str) = ("meta.value", "check");
 /// The store on disk.
 #[derive(Debug)]
 pub struct SqliteStore {
-    connection: Mutex<Connection>,
-    seal: Seal,
+    inner: Mutex<Inner>,
+    /// Held for as long as keys are rotated, so that it is done by one at a time.
+    rotating: Mutex<()>,
     path: PathBuf,
     key_file: PathBuf,
     /// Held for its lock, which ends with it, also if the process is killed.
     _lock: File,
 }
 
+/// What is read under one lock belongs together: a value, and the keys of the time when it was read.
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    seal: Arc<Seal>,
+}
+
 impl SqliteStore {
     /// Opens the store in `dir`, encrypted under the key in `key_file`; both are made if there is neither.
     ///
-    /// A `key_file` that is missing is made only for a store with nothing in it.
+    /// A `key_file` that is missing is made only for a store with nothing in it. A rotation of keys that was
+    /// interrupted is finished.
     pub fn open(dir: &Path, key_file: &Path) -> Result<Self, StoreError> {
         prepare_directory(dir)?;
         let lock = lock(dir)?;
@@ -54,14 +69,18 @@ impl SqliteStore {
         private_file(&path)?;
         let connection = connect(&path).map_err(|e| failure(&path, e))?;
         let connection = migrate(connection, &path)?;
-        let seal = unlock(&connection, &path, key_file)?;
+        keys::tidy(key_file);
+        let seal = Arc::new(unlock(&connection, &path, key_file)?);
         let key_file = key_file.to_owned();
-        Ok(Self { connection: Mutex::new(connection), seal, path, key_file, _lock: lock })
+        let inner = Mutex::new(Inner { connection, seal });
+        let store = Self { inner, rotating: Mutex::new(()), path, key_file, _lock: lock };
+        store.resume_rotation();
+        Ok(store)
     }
 
     /// A panic elsewhere cannot leave a transaction half done: it is rolled back when dropped.
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failure(&self, error: rusqlite::Error) -> StoreError {
@@ -72,17 +91,20 @@ impl SqliteStore {
         StoreError::Altered { what, store: self.path.clone() }
     }
 
-    fn unopened(&self, why: Unopened, what: String) -> StoreError {
-        match why {
-            Unopened::OtherKey => StoreError::WrongKey { path: self.key_file.clone(), store: self.path.clone() },
-            Unopened::Altered => self.altered(what),
-        }
+    /// A value of another key than the store's (which was checked at opening) is an altered one too.
+    fn read(&self, seal: &Seal, account: &BareJid, sealed: &[u8]) -> Result<Enrolment, StoreError> {
+        let altered = || self.altered(format!("the enrolment of {account}"));
+        let opened = seal.open(ENROLMENT, account.as_str(), sealed).map_err(|_| altered())?;
+        record::decode(account, &opened).ok_or_else(altered)
     }
 
-    fn read(&self, account: &BareJid, sealed: &[u8]) -> Result<Enrolment, StoreError> {
-        let what = || format!("the enrolment of {account}");
-        let opened = self.seal.open(ENROLMENT, account.as_str(), sealed).map_err(|why| self.unopened(why, what()))?;
-        record::decode(account, &opened).ok_or_else(|| self.altered(what()))
+    fn write(&self, seal: &Seal, connection: &Connection, enrolment: &Enrolment) -> Result<(), StoreError> {
+        let account = enrolment.account.as_str();
+        let plain = record::encode(enrolment).ok_or(StoreError::Crypto("the enrolment cannot be written"))?;
+        let sealed = seal.seal(ENROLMENT, account, &plain)?;
+        let written =
+            connection.execute("REPLACE INTO enrolment (account, record) VALUES (?1, ?2)", params![account, sealed]);
+        written.map(drop).map_err(|e| self.failure(e))
     }
 }
 
@@ -94,15 +116,18 @@ impl Store for SqliteStore {
         secret: &Secret,
         now: u64,
     ) -> Result<Enrolment, StoreError> {
-        let mut connection = self.connection();
+        let Inner { connection, seal } = &mut *self.inner();
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| self.failure(e))?;
+        if operator::is_denied(&transaction, account).map_err(|e| self.failure(e))? {
+            return Err(StoreError::Denied { account: account.clone() });
+        }
         let earlier: Option<Vec<u8>> = transaction
             .query_row("SELECT record FROM enrolment WHERE account = ?1", [account.as_str()], |row| row.get(0))
             .optional()
             .map_err(|e| self.failure(e))?;
         let resource = match earlier {
-            Some(sealed) => self.read(account, &sealed)?.resource,
+            Some(sealed) => self.read(seal, account, &sealed)?.resource,
             None => new_resource()?,
         };
         let enrolment = Enrolment {
@@ -112,71 +137,101 @@ impl Store for SqliteStore {
             secret: secret.clone(),
             enrolled_at: now,
         };
-        let plain = record::encode(&enrolment).ok_or(StoreError::Crypto("the enrolment cannot be written"))?;
-        let sealed = self.seal.seal(ENROLMENT, account.as_str(), &plain)?;
-        transaction
-            .execute("REPLACE INTO enrolment (account, record) VALUES (?1, ?2)", params![account.as_str(), sealed])
-            .map_err(|e| self.failure(e))?;
+        self.write(seal, &transaction, &enrolment)?;
         transaction.commit().map_err(|e| self.failure(e))?;
         Ok(enrolment)
     }
 
     fn enrolment(&self, account: &BareJid) -> Result<Option<Enrolment>, StoreError> {
-        let sealed: Option<Vec<u8>> = self
-            .connection()
-            .query_row("SELECT record FROM enrolment WHERE account = ?1", [account.as_str()], |row| row.get(0))
-            .optional()
-            .map_err(|e| self.failure(e))?;
-        sealed.map(|sealed| self.read(account, &sealed)).transpose()
+        let (sealed, seal) = {
+            let Inner { connection, seal } = &*self.inner();
+            let sealed: Option<Vec<u8>> = connection
+                .query_row("SELECT record FROM enrolment WHERE account = ?1", [account.as_str()], |row| row.get(0))
+                .optional()
+                .map_err(|e| self.failure(e))?;
+            (sealed, seal.clone())
+        };
+        sealed.map(|sealed| self.read(&seal, account, &sealed)).transpose()
     }
 
     fn enrolments(&self) -> Result<Vec<Summary>, StoreError> {
-        let rows: Vec<(String, Vec<u8>)> = self
-            .connection()
-            .prepare("SELECT account, record FROM enrolment ORDER BY account")
-            .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
-            .map_err(|e| self.failure(e))?;
+        let (rows, seal) = {
+            let Inner { connection, seal } = &*self.inner();
+            let rows: Vec<(String, Vec<u8>)> = connection
+                .prepare("SELECT account, record FROM enrolment ORDER BY account")
+                .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+                .map_err(|e| self.failure(e))?;
+            (rows, seal.clone())
+        };
         let summary = |(account, sealed): (String, Vec<u8>)| {
             let jid = BareJid::new(&account)
                 .map_err(|_| self.altered(format!("the enrolment of {}", account.escape_debug())))?;
-            Ok(self.read(&jid, &sealed)?.summary())
+            Ok(self.read(&seal, &jid, &sealed)?.summary())
         };
         rows.into_iter().map(summary).collect()
     }
 
     fn remove_enrolment(&self, account: &BareJid) -> Result<bool, StoreError> {
-        let removed = self
-            .connection()
-            .execute("DELETE FROM enrolment WHERE account = ?1", [account.as_str()])
-            .map_err(|e| self.failure(e))?;
-        Ok(removed > 0)
+        self.delete(account, &["enrolment"])
+    }
+
+    fn purge(&self, account: &BareJid) -> Result<bool, StoreError> {
+        self.delete(account, &operator::OF_AN_ACCOUNT)
+    }
+
+    fn deny(&self, account: &BareJid) -> Result<bool, StoreError> {
+        self.note_denied(account)
+    }
+
+    fn allow(&self, account: &BareJid) -> Result<bool, StoreError> {
+        self.note_allowed(account)
+    }
+
+    fn is_denied(&self, account: &BareJid) -> Result<bool, StoreError> {
+        operator::is_denied(&self.inner().connection, account).map_err(|e| self.failure(e))
+    }
+
+    fn denied(&self) -> Result<Vec<BareJid>, StoreError> {
+        self.list_denied()
+    }
+
+    fn rebind(&self, account: &BareJid, upstream: &str) -> Result<bool, StoreError> {
+        self.bind(account, upstream)
     }
 
     fn best_mechanism(&self, domain: &str) -> Result<Option<Mechanism>, StoreError> {
-        let sealed: Option<Vec<u8>> = self
-            .connection()
+        let Inner { connection, seal } = &*self.inner();
+        let sealed: Option<Vec<u8>> = connection
             .query_row("SELECT best_mechanism FROM domain WHERE name = ?1", [domain], |row| row.get(0))
             .optional()
             .map_err(|e| self.failure(e))?;
         let Some(sealed) = sealed else { return Ok(None) };
-        let what = || format!("the remembered mechanism of {domain}");
-        let name = self.seal.open(BEST_MECHANISM, domain, &sealed).map_err(|why| self.unopened(why, what()))?;
+        let altered = || self.altered(format!("the remembered mechanism of {domain}"));
+        let name = seal.open(BEST_MECHANISM, domain, &sealed).map_err(|_| altered())?;
         let mechanism = std::str::from_utf8(&name).ok().and_then(Mechanism::from_name);
-        mechanism.map(Some).ok_or_else(|| self.altered(what()))
+        mechanism.map(Some).ok_or_else(altered)
     }
 
     fn set_best_mechanism(&self, domain: &str, best: Mechanism) -> Result<(), StoreError> {
-        let sealed = self.seal.seal(BEST_MECHANISM, domain, best.name().as_bytes())?;
-        self.connection()
+        let Inner { connection, seal } = &*self.inner();
+        let sealed = seal.seal(BEST_MECHANISM, domain, best.name().as_bytes())?;
+        connection
             .execute("REPLACE INTO domain (name, best_mechanism) VALUES (?1, ?2)", params![domain, sealed])
             .map_err(|e| self.failure(e))?;
         Ok(())
     }
 
     fn forget_best_mechanism(&self, domain: &str) -> Result<bool, StoreError> {
-        let removed =
-            self.connection().execute("DELETE FROM domain WHERE name = ?1", [domain]).map_err(|e| self.failure(e))?;
+        let removed = self
+            .inner()
+            .connection
+            .execute("DELETE FROM domain WHERE name = ?1", [domain])
+            .map_err(|e| self.failure(e))?;
         Ok(removed > 0)
+    }
+
+    fn rotate_key(&self) -> Result<Rotation, StoreError> {
+        self.rotate()
     }
 }
 
@@ -262,9 +317,9 @@ fn unlock(connection: &Connection, path: &Path, key_file: &Path) -> Result<Seal,
         .query_row("SELECT value FROM meta WHERE name = ?1", [CHECK.1], |row| row.get(0))
         .optional()
         .map_err(|e| failure(path, e))?;
-    let seal = Seal::load(key_file)?;
+    let seal = keys::load(key_file)?;
     let Some(check) = check else {
-        let seal = seal.map_or_else(|| Seal::create(key_file), Ok)?;
+        let seal = seal.map_or_else(|| keys::create(key_file), Ok)?;
         let sealed = seal.seal(CHECK.0, CHECK.1, b"")?;
         connection
             .execute("INSERT INTO meta (name, value) VALUES (?1, ?2)", params![CHECK.1, sealed])

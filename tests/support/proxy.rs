@@ -22,10 +22,9 @@ pub struct Setup {
     auth: Option<&'static str>,
     /// Networks whose connections begin with a PROXY protocol header.
     networks: Vec<String>,
+    /// More of a configuration file, beside the flags.
     config: String,
     more: Vec<String>,
-    /// A configuration file beside the flags.
-    config: Option<String>,
     environment: Vec<(String, String)>,
     allow: Vec<String>,
     log: String,
@@ -49,7 +48,6 @@ impl Setup {
             networks: Vec::new(),
             config: String::new(),
             more: Vec::new(),
-            config: None,
             environment: Vec::new(),
             allow: Vec::new(),
             log: std::env::var("MINIMIX_TEST_LOG").unwrap_or_else(|_| "info".to_owned()),
@@ -90,11 +88,6 @@ impl Setup {
     pub fn args<const N: usize>(mut self, args: [&str; N]) -> Setup {
         self.more.extend(args.map(str::to_owned));
         self
-    }
-
-    /// A configuration file (TOML) beside the flags.
-    pub fn config(self, text: &str) -> Setup {
-        Setup { config: Some(text.to_owned()), ..self }
     }
 
     /// A variable of its environment.
@@ -168,6 +161,11 @@ impl Proxy {
     /// Its data directory.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// The key of its store.
+    pub fn key_file(&self) -> PathBuf {
+        self.dir.path().join("data.key")
     }
 
     /// Its process.
@@ -275,9 +273,6 @@ impl Proxy {
         if let Some(ca) = &setup.upstream_ca {
             flag("--upstream-ca", path(ca));
         }
-        if setup.config.is_some() {
-            flag("--config", path(&self.dir.path().join("config.toml")));
-        }
         if let Some(auth) = setup.auth {
             flag("--auth", auth.to_owned());
         }
@@ -306,9 +301,6 @@ impl Proxy {
         let log =
             std::fs::File::options().create(true).append(true).open(self.log_path()).map_err(|e| e.to_string())?;
         let setup = &self.setup;
-        if let Some(text) = &setup.config {
-            std::fs::write(self.dir.path().join("config.toml"), text).map_err(|e| e.to_string())?;
-        }
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(binary()).args(self.arguments());
         command.env("RUST_LOG", &setup.log).env("NO_COLOR", "1");

@@ -35,7 +35,9 @@ pub fn plain(authzid: &str, user: &str, password: &str) -> String {
 pub async fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::new(source.parse().expect("an IP address"), 0)).expect("bind the source address");
-    socket.connect(address).await.expect("connect")
+    let socket = socket.connect(address).await.expect("connect");
+    socket.set_nodelay(true).expect("set TCP_NODELAY");
+    socket
 }
 
 /// A byte stream of either kind.
@@ -64,15 +66,6 @@ pub fn tls(ca: &Path) -> TlsConnector {
     TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// A connection from 127.0.0.`source`.
-pub async fn connect_from(source: u8, address: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind((Ipv4Addr::new(127, 0, 0, source), 0).into()).expect("bind to an address of loopback");
-    let socket = socket.connect(address).await.expect("connect");
-    socket.set_nodelay(true).expect("set TCP_NODELAY");
-    socket
-}
-
 impl Raw {
     /// Plain TCP.
     pub async fn plain(address: SocketAddr) -> Raw {
@@ -87,13 +80,13 @@ impl Raw {
 
     /// Plain TCP from a loopback address of one's own, 127.0.0.x.
     pub async fn plain_from(source: u8, address: SocketAddr) -> Raw {
-        Raw::on(connect_from(source, address).await)
+        Raw::on(connect_from(&format!("127.0.0.{source}"), address).await)
     }
 
     /// TLS from the first byte, from 127.0.0.x.
     pub async fn direct_from(source: u8, address: SocketAddr, tls: &TlsConnector) -> Raw {
         let name = ServerName::try_from("localhost").expect("a name");
-        let socket = connect_from(source, address).await;
+        let socket = connect_from(&format!("127.0.0.{source}"), address).await;
         Raw::on(timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS"))
     }
 
