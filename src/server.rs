@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::account::domain::Domain;
+use crate::account::guard::Guard;
 use crate::account::registry::Registry;
 use crate::cli::Failure;
 use crate::config::{Config, Listen, Show};
@@ -21,6 +22,7 @@ use crate::net::listen::Listener;
 use crate::net::tls::ServerTls;
 use crate::session::accept::{Floor, serve};
 use crate::store::{SqliteStore, Store};
+use crate::stream::negotiation::BeforeLogin;
 
 /// Runs the proxy until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
@@ -46,6 +48,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         limits: config.limits.clone(),
         tls: tls.clone(),
         upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),
+        before_login: before_login(&config),
+        guard: registry.guard().clone(),
         accounts: registry,
         shutdown: stopped,
         next_client: AtomicU64::new(1),
@@ -117,7 +121,19 @@ pub fn registry(
             Show::Dnd => Some("dnd"),
         },
     });
-    Ok(Registry::new(store, domains, settings, rooms.connect_timeout, tasks, stopped))
+    // A server that is told the clients' addresses counts for itself (S3).
+    let servers = config.domains.iter().map(|domain| (domain.name.clone(), !domain.upstream.proxy_protocol));
+    let guard = Guard::new(config.limits.logins, servers);
+    Ok(Registry::new(store, domains, settings, rooms.connect_timeout, tasks, stopped, guard))
+}
+
+/// What passes before login (S4).
+fn before_login(config: &Config) -> HashMap<String, BeforeLogin> {
+    let allowed = config.domains.iter().map(|domain| {
+        let (registration, legacy_auth) = (domain.registration, domain.legacy_auth);
+        (domain.name.clone(), BeforeLogin { registration, legacy_auth })
+    });
+    allowed.collect()
 }
 
 async fn accept(listener: Listener, listen: Listen, floor: Arc<Floor<Arc<Registry>>>, tasks: TaskTracker) {
