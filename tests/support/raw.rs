@@ -2,12 +2,12 @@
 
 use super::PATIENCE;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -75,6 +75,17 @@ impl Raw {
         let socket = TcpStream::connect(address).await.expect("connect");
         socket.set_nodelay(true).expect("set TCP_NODELAY");
         let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let io = timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS");
+        Raw { io: Box::new(io), got: Vec::new(), at: 0, jid: String::new() }
+    }
+
+    /// TLS from the first byte, from another address of loopback than 127.0.0.1.
+    pub async fn direct_from(from: Ipv4Addr, address: SocketAddr, tls: &TlsConnector) -> Raw {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("bind to the address");
+        let socket = socket.connect(address).await.expect("connect");
+        socket.set_nodelay(true).expect("set TCP_NODELAY");
+        let name = ServerName::try_from("localhost").expect("a name");
         let io = timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS");
         Raw { io: Box::new(io), got: Vec::new(), at: 0, jid: String::new() }
     }
@@ -157,6 +168,15 @@ impl Raw {
 
     /// Reads until `piece` has come; what came up to its end, from where the last call ended.
     pub async fn expect(&mut self, piece: &str) -> String {
+        let outcome = self.try_expect(piece).await;
+        outcome.unwrap_or_else(|e| {
+            let last = String::from_utf8_lossy(&self.got[self.got.len().saturating_sub(500)..]);
+            panic!("{e} instead of {piece:?} after {last:?}")
+        })
+    }
+
+    /// The same; `Err` says what came instead.
+    pub async fn try_expect(&mut self, piece: &str) -> Result<String, String> {
         let read = async {
             loop {
                 if let Some(found) = memchr::memmem::find(&self.got[self.at..], piece.as_bytes()) {
@@ -171,11 +191,7 @@ impl Raw {
                 }
             }
         };
-        let outcome = timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("silence".to_owned()));
-        outcome.unwrap_or_else(|e| {
-            let last = String::from_utf8_lossy(&self.got[self.got.len().saturating_sub(500)..]);
-            panic!("{e} instead of {piece:?} after {last:?}")
-        })
+        timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("silence".to_owned()))
     }
 
     /// Reads to the end: what came since the last `expect`, and whether the end was in good order (TLS: with a

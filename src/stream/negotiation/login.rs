@@ -42,7 +42,7 @@ pub(super) enum Held {
 
 /// The account that a name of a client's first message means; `None` for a name that nobody can have.
 pub(super) fn account(name: &str, domain: &str) -> Option<BareJid> {
-    Some(BareJid::from_parts(Some(&*NodePart::new(name).ok()?), &*DomainPart::new(domain).ok()?))
+    Some(BareJid::from_parts(Some(&*NodePart::new(name).ok()?), &DomainPart::new(domain).ok()?))
 }
 
 /// Mechanisms in which the client speaks first, and says who it is.
