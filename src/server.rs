@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 mod files;
 
 use crate::account::domain::Domain;
+use crate::account::guard::Guard;
 use crate::account::registry::Registry;
 use crate::cli::Failure;
 use crate::config::{Config, Listen, Show};
@@ -25,6 +26,7 @@ use crate::session::accept::{Floor, serve};
 use crate::session::admission::Admission;
 use crate::session::refusal::Refusals;
 use crate::store::{SqliteStore, Store};
+use crate::stream::negotiation::BeforeLogin;
 
 /// Runs the proxy until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
@@ -55,6 +57,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         refusals: Refusals::default(),
         tls: tls.clone(),
         upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),
+        before_login: before_login(&config),
+        guard: registry.guard().clone(),
         accounts: registry,
         shutdown: stopped,
         next_client: AtomicU64::new(1),
@@ -128,7 +132,19 @@ pub fn registry(
         max_rooms: rooms.max_rooms,
         max_attached: rooms.max_attached,
     });
-    Ok(Registry::new(store, domains, settings, rooms.connect_timeout, tasks, stopped))
+    // A server that is told the clients' addresses counts for itself (S3).
+    let servers = config.domains.iter().map(|domain| (domain.name.clone(), !domain.upstream.proxy_protocol));
+    let guard = Guard::new(config.limits.logins, servers);
+    Ok(Registry::new(store, domains, settings, rooms.connect_timeout, tasks, stopped, guard))
+}
+
+/// What passes before login (S4).
+fn before_login(config: &Config) -> HashMap<String, BeforeLogin> {
+    let allowed = config.domains.iter().map(|domain| {
+        let (registration, legacy_auth) = (domain.registration, domain.legacy_auth);
+        (domain.name.clone(), BeforeLogin { registration, legacy_auth })
+    });
+    allowed.collect()
 }
 
 async fn accept(listener: Listener, listen: Arc<Listen>, floor: Arc<Floor<Arc<Registry>>>, tasks: TaskTracker) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jid::BareJid;
 use minimix_proxy::account::access::{Accounts, LoginFailure};
+use minimix_proxy::account::guard::{Attempt, Guard};
 use minimix_proxy::account::handle::{Handle, Queue, ToAccount, ToClient};
 use minimix_proxy::config::{self, Address, Auth, Config, Flags, Listen, ListenTls, UpstreamTls};
 use minimix_proxy::net::dev_certs;
@@ -20,6 +21,7 @@ use minimix_proxy::session::admission::Admission;
 use minimix_proxy::session::refusal::Refusals;
 use minimix_proxy::stream::sasl::Plain;
 use minimix_proxy::xmpp::stanza::Stanza;
+use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -40,13 +42,23 @@ struct TestAccounts {
 }
 
 impl Accounts for TestAccounts {
-    async fn login(&self, domain: &str, _: &mut Dialled, _: &Stanza, plain: Plain) -> Result<Vec<u8>, LoginFailure> {
+    async fn login(
+        &self,
+        domain: &str,
+        _: &mut Dialled,
+        _: &Stanza,
+        plain: Plain,
+        _: Attempt,
+    ) -> Result<Vec<u8>, LoginFailure> {
         use secrecy::ExposeSecret;
         self.logins.lock().unwrap().push(format!("{}@{domain}", plain.authcid));
         match plain.password.expose_secret() {
             "secret" => Ok(Vec::new()),
             _ => Err(LoginFailure::new("not-authorized", "wrong")),
         }
+    }
+    async fn vouch(&self, _: &BareJid, _: &SecretString) -> Option<bool> {
+        None
     }
     async fn handle(&self, account: &BareJid) -> Option<Handle> {
         assert_eq!(account.as_str(), "juliet@xmpp.test");
@@ -94,12 +106,15 @@ impl World {
         };
         let (stop, shutdown) = watch::channel(false);
         let upstream = Upstream::new(&upstream, &limits, Arc::new([])).unwrap();
+        let logins = limits.logins;
         let floor = Arc::new(Floor {
             admission: Admission::new(&limits),
             refusals: Refusals::default(),
             limits,
             tls: Arc::new(ServerTls::new(vec![files]).unwrap().0),
             upstreams: HashMap::from([("xmpp.test".to_owned(), upstream)]),
+            before_login: HashMap::new(),
+            guard: Guard::new(logins, [("xmpp.test".to_owned(), true)]),
             accounts: Arc::new(TestAccounts { handle, logins: Mutex::default() }),
             shutdown,
             next_client: AtomicU64::new(0),

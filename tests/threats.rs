@@ -227,6 +227,44 @@ async fn s05_the_best_mechanism_of_a_domain_is_remembered() {
     assert!(server.received().contains("mechanism='PLAIN'"));
 }
 
+/// A server in between that asks for what would give the password away, or does not know it.
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_a_downgrade_gets_no_password_and_no_success() {
+    let server = Scripted::offering(&["SCRAM-SHA-256"], "", quiet).await;
+    let proxy = Setup::upstream(server.address, "none").start();
+    let attempt = async || {
+        let mut client = tls(&proxy).await;
+        client.open().await;
+        client.send(&plain("", "alice", &password("alice"))).await;
+        client.expect("</failure>").await
+    };
+    // The last two would keep a core busy for an hour, or could not be counted at all.
+    for iterations in ["1", "4095", "1000001", "4294967295", "99999999999999999999"] {
+        server.iterate(iterations);
+        let told = attempt().await;
+        assert!(told.contains("<temporary-auth-failure/>"), "{iterations}: {told}");
+        proxy.wait_log(&format!("asks for {iterations} SCRAM iterations")).await;
+    }
+    let received = server.received();
+    assert!(!received.contains("<response"), "no proof was sent: {received}");
+    assert_eq!(received.matches("<abort").count(), 5, "{received}");
+
+    server.iterate("4096");
+    server.lie();
+    let told = attempt().await;
+    assert!(told.contains("<temporary-auth-failure/>") && !told.contains("<success"), "{told}");
+    proxy.wait_log("signature is wrong").await;
+    assert!(proxy.admin(["account", "list"], "").stdout.is_empty(), "nobody is enrolled");
+
+    server.offer(&["PLAIN"]);
+    assert!(attempt().await.contains("<temporary-auth-failure/>"));
+    let received = server.received();
+    assert!(!received.contains("mechanism='PLAIN'"), "{received}");
+    for (what, form) in forms("the password", password("alice").as_bytes()) {
+        assert!(!received.contains(&form), "{what} was sent");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s06_a_server_without_tls_gets_nothing() {
     let server = Scripted::start(quiet).await;

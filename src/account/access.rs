@@ -3,7 +3,9 @@
 use std::future::Future;
 
 use jid::BareJid;
+use secrecy::SecretString;
 
+use crate::account::guard::Attempt;
 use crate::account::handle::Handle;
 use crate::net::dial::Dialled;
 use crate::net::login::LoginError;
@@ -40,14 +42,19 @@ impl LoginFailure {
 
 /// The accounts, as a session sees them.
 pub trait Accounts: Send + Sync + 'static {
-    /// Logs in upstream with what the client gave by PLAIN; on success the keys are kept (enrolment).
+    /// Logs in upstream with what the client gave by PLAIN; on success the keys are kept (enrolment). Settles the
+    /// attempt.
     fn login(
         &self,
         domain: &str,
         upstream: &mut Dialled,
         features: &Stanza,
         plain: Plain,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<Vec<u8>, LoginFailure>> + Send;
+
+    /// Whether the kept keys fit this password; `None` if there are none, or they are known to be of no use.
+    fn vouch(&self, account: &BareJid, password: &SecretString) -> impl Future<Output = Option<bool>> + Send;
 
     /// The account's handle, if it is enrolled.
     fn handle(&self, account: &BareJid) -> impl Future<Output = Option<Handle>> + Send;
@@ -60,8 +67,13 @@ impl<A: Accounts> Accounts for std::sync::Arc<A> {
         upstream: &mut Dialled,
         features: &Stanza,
         plain: Plain,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<Vec<u8>, LoginFailure>> + Send {
-        A::login(self, domain, upstream, features, plain)
+        A::login(self, domain, upstream, features, plain, attempt)
+    }
+
+    fn vouch(&self, account: &BareJid, password: &SecretString) -> impl Future<Output = Option<bool>> + Send {
+        A::vouch(self, account, password)
     }
 
     fn handle(&self, account: &BareJid) -> impl Future<Output = Option<Handle>> + Send {

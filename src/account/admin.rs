@@ -4,12 +4,12 @@ use jid::BareJid;
 use secrecy::SecretString;
 
 use crate::account::connect::ConnectError;
-use crate::account::handle::ToAccount;
 use crate::account::keys::{self, Kept};
 use crate::account::registry::Registry;
 use crate::net::login::{self, LoginError};
 use crate::net::proxy_protocol::Origin;
 use crate::store::{Rotation, StoreError, Summary};
+use crate::stream::negotiation::Outcome;
 use crate::stream::sasl::Secret;
 use crate::xmpp::header::Header;
 
@@ -49,6 +49,7 @@ impl Registry {
         };
         let Some(username) = account.node() else { return Err(AdminError::NoAccount(account.clone())) };
         let failed = |error: ConnectError| AdminError::Login { account: account.clone(), error };
+        let attempt = self.guard().enter_by_itself(&domain.name).await.map_err(|limit| failed(limit.into()))?;
         let work = async {
             let mut dialled = match domain.upstream.dial(&domain.name, Origin::Own).await {
                 Ok(dialled) => dialled,
@@ -65,14 +66,22 @@ impl Registry {
         };
         let logged_in = match login::within(self.timeout(), work).await {
             Ok(Ok(logged_in)) => logged_in,
-            Ok(Err(error)) => return Err(failed(error)),
-            Err(error) => return Err(failed(error.into())),
+            Ok(Err(error)) => {
+                attempt.settle(Outcome::Withdrawn);
+                return Err(failed(error));
+            }
+            Err(error) => {
+                attempt.settle(error.outcome());
+                return Err(failed(error.into()));
+            }
         };
+        attempt.settle(Outcome::Success);
         self.remember_mechanism(domain, logged_in.mechanism).await;
-        match keys::keep(self.store(), domain, account, &password, logged_in.learned, self.timeout()).await? {
+        let learned = logged_in.learned;
+        match keys::keep(self.store(), domain, account, &password, learned, self.guard(), self.timeout()).await? {
             Kept::Nothing => Err(AdminError::NotKept(account.clone())),
             kept => {
-                self.tell(account, ToAccount::KeysChanged);
+                self.keys_work(account);
                 Ok(kept)
             }
         }

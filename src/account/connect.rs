@@ -9,11 +9,14 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::account::domain::Domain;
+use crate::account::guard::{Guard, Limit};
+use crate::account::keys::DeadKeys;
 use crate::net::dial::DialError;
 use crate::net::link::Link;
 use crate::net::login::{self, LoginError};
 use crate::net::proxy_protocol::Origin;
 use crate::store::{Enrolment, Store, StoreError};
+use crate::stream::negotiation::Outcome;
 use crate::stream::sasl::Secret;
 use crate::xmpp::header::Header;
 
@@ -40,6 +43,15 @@ pub enum ConnectError {
         /// What was asked for.
         asked: FullJid,
     },
+    /// The server has refused the kept keys.
+    #[error("the server has refused the kept keys of {0}: a client has to log in with PLAIN first")]
+    DeadKeys(BareJid),
+    /// They failed, but a client has logged in with others meanwhile.
+    #[error("the keys of {0} were changed meanwhile; trying the new ones")]
+    OldKeys(BareJid),
+    /// There were too many failed logins at this server, whoever made them (S3).
+    #[error("too many failed logins at the server of late (limits.{0}); trying later")]
+    Limited(Limit),
     /// This process is ending.
     #[error("shutting down")]
     Ending,
@@ -50,9 +62,15 @@ impl ConnectError {
     pub fn needs_login(&self) -> bool {
         match self {
             ConnectError::Login(error) => error.keys_are_dead() || error.is_refusal(),
-            ConnectError::NotEnrolled(_) => true,
+            ConnectError::NotEnrolled(_) | ConnectError::DeadKeys(_) => true,
             _ => false,
         }
+    }
+}
+
+impl From<Limit> for ConnectError {
+    fn from(limit: Limit) -> Self {
+        ConnectError::Limited(limit)
     }
 }
 
@@ -78,6 +96,10 @@ pub struct Connector {
     pub pace: Arc<Semaphore>,
     /// For login and binding.
     pub timeout: Duration,
+    /// Who may try to log in.
+    pub guard: Arc<Guard>,
+    /// Whose keys are of no use.
+    pub dead_keys: DeadKeys,
 }
 
 impl Connector {
@@ -95,9 +117,32 @@ impl Connector {
             debug!(%account, "enrolled at another upstream ({})", enrolment.upstream);
             return Err(ConnectError::NotEnrolled(account));
         }
+        if self.dead_keys.contains(&account) {
+            return Err(ConnectError::DeadKeys(account));
+        }
+        let attempt = self.guard.enter_by_itself(&self.domain.name).await?;
         let work = log_in(&self.domain, &account, enrolment.secret.clone(), Some(&enrolment));
-        let opened = login::within(self.timeout, async { Ok(work.await) }).await??;
-        let (bound, opened) = opened;
+        let opened = login::within(self.timeout, async { Ok(work.await) }).await;
+        let opened = opened.map_err(ConnectError::from).and_then(|opened| opened);
+        attempt.settle(match &opened {
+            // What may fail after the login is no matter of passwords.
+            Ok(_) | Err(ConnectError::Login(LoginError::Bind { .. })) => Outcome::Success,
+            Err(ConnectError::Login(error)) => error.outcome(),
+            Err(_) => Outcome::Withdrawn,
+        });
+        if opened.as_ref().is_err_and(ConnectError::needs_login) {
+            self.dead_keys.insert(account.clone());
+            // Unless a login changed them meanwhile: then the new ones are tried, in a while.
+            let (store, name) = (self.store.clone(), account.clone());
+            let now = tokio::task::spawn_blocking(move || store.enrolment(&name))
+                .await
+                .map_err(|_| ConnectError::Ending)??;
+            if now.is_some_and(|now| now.secret != enrolment.secret) {
+                self.dead_keys.remove(&account);
+                return Err(ConnectError::OldKeys(account));
+            }
+        }
+        let (bound, opened) = opened?;
         match bound {
             Some(bound) if bound == session => Ok(opened),
             Some(bound) => Err(ConnectError::OtherJid { bound, asked: session }),

@@ -4,14 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use dashmap::DashMap;
 use jid::BareJid;
 use secrecy::SecretString;
 use tracing::{info, warn};
 
 use crate::account::connect::{ConnectError, log_in};
 use crate::account::domain::Domain;
+use crate::account::guard::Guard;
 use crate::net::login::{self, LoginError};
 use crate::store::{Enrolment, Store, StoreError};
+use crate::stream::negotiation::Outcome;
 use crate::stream::sasl::{SaltedPassword, SaslError, Secret};
 
 /// What came of it.
@@ -27,6 +30,28 @@ pub enum Kept {
     Nothing,
 }
 
+/// The accounts whose kept keys the server has refused since this process started: they are not tried again until a
+/// client logs in with PLAIN (S3, S7). At most one entry for each enrolled account.
+#[derive(Debug, Clone, Default)]
+pub struct DeadKeys(Arc<DashMap<BareJid, ()>>);
+
+impl DeadKeys {
+    /// They do not work.
+    pub fn insert(&self, account: BareJid) {
+        self.0.insert(account, ());
+    }
+
+    /// They may work again.
+    pub fn remove(&self, account: &BareJid) {
+        self.0.remove(account);
+    }
+
+    /// Whether they are known not to work.
+    pub fn contains(&self, account: &BareJid) -> bool {
+        self.0.contains_key(account)
+    }
+}
+
 /// Keeps what a login has shown to work. `learned`: the SaltedPassword of that login, if it was SCRAM.
 pub async fn keep(
     store: &Arc<dyn Store>,
@@ -34,6 +59,7 @@ pub async fn keep(
     account: &BareJid,
     password: &SecretString,
     learned: Option<SaltedPassword>,
+    guard: &Guard,
     timeout: Duration,
 ) -> Result<Kept, StoreError> {
     let known = read(store, account).await?.filter(|known| known.upstream == domain.upstream_id);
@@ -46,7 +72,7 @@ pub async fn keep(
             return Ok(Kept::Unchanged);
         }
     }
-    let (secret, kept) = match prove(domain, account, learned, timeout).await {
+    let (secret, kept) = match prove(domain, account, learned, guard, timeout).await {
         Proof::Works(salted) => (Secret::Salted(salted), Kept::Keys),
         Proof::Useless if domain.keep_password => (Secret::Password(password.clone()), Kept::Password),
         Proof::Useless => {
@@ -86,10 +112,25 @@ enum Proof {
 }
 
 /// Logs in a second time, with the keys alone.
-async fn prove(domain: &Domain, account: &BareJid, learned: Option<SaltedPassword>, timeout: Duration) -> Proof {
+async fn prove(
+    domain: &Domain,
+    account: &BareJid,
+    learned: Option<SaltedPassword>,
+    guard: &Guard,
+    timeout: Duration,
+) -> Proof {
     let Some(learned) = learned else { return Proof::Useless };
     let attempt = log_in(domain, account, Secret::Salted(learned.clone()), None);
-    match login::within(timeout, async { Ok(attempt.await) }).await.map_err(ConnectError::from).and_then(|r| r) {
+    let proved = login::within(timeout, async { Ok(attempt.await) }).await.map_err(ConnectError::from).and_then(|r| r);
+    // It is no guess, so it needs no leave; a server that counts failures counts this one all the same.
+    match &proved {
+        Ok(_) => guard.server_said(&domain.name, true),
+        Err(ConnectError::Login(error)) if error.outcome() == Outcome::Failure => {
+            guard.server_said(&domain.name, false);
+        }
+        Err(_) => {}
+    }
+    match proved {
         Ok((_, mut session)) => {
             session.link.queue(b"</stream:stream>");
             let _ = tokio::time::timeout(timeout, session.link.shutdown()).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use jid::BareJid;
+use secrecy::SecretString;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -15,12 +16,14 @@ use crate::account::account::Account;
 use crate::account::actor::Actor;
 use crate::account::connect::Connector;
 use crate::account::domain::Domain;
+use crate::account::guard::{Attempt, Guard};
 use crate::account::handle::{Handle, ToAccount};
-use crate::account::keys;
+use crate::account::keys::{self, DeadKeys};
 use crate::muc::Settings;
 use crate::net::dial::Dialled;
 use crate::net::login;
 use crate::store::Store;
+use crate::stream::negotiation::Outcome;
 use crate::stream::sasl::{Mechanism, Plain, Secret};
 use crate::xmpp::stanza::Stanza;
 
@@ -39,6 +42,8 @@ pub struct Registry {
     pace: Arc<Semaphore>,
     tasks: TaskTracker,
     shutdown: watch::Receiver<bool>,
+    guard: Arc<Guard>,
+    dead_keys: DeadKeys,
 }
 
 impl Registry {
@@ -50,9 +55,11 @@ impl Registry {
         connect_timeout: Duration,
         tasks: TaskTracker,
         shutdown: watch::Receiver<bool>,
+        guard: Arc<Guard>,
     ) -> Self {
         let pace = Arc::new(Semaphore::new(PACE));
-        Registry { live: Arc::default(), store, domains, settings, connect_timeout, pace, tasks, shutdown }
+        let (live, dead_keys) = (Arc::default(), DeadKeys::default());
+        Registry { live, store, domains, settings, connect_timeout, pace, tasks, shutdown, guard, dead_keys }
     }
 
     /// A domain that is served.
@@ -70,6 +77,11 @@ impl Registry {
         &self.store
     }
 
+    /// Who may try to log in.
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
     /// How long a login or the opening of an account session may take.
     pub(super) fn timeout(&self) -> Duration {
         self.connect_timeout
@@ -83,8 +95,15 @@ impl Registry {
         }
     }
 
+    /// A login has shown what opens the account.
+    pub(super) fn keys_work(&self, account: &BareJid) {
+        self.dead_keys.remove(account);
+        self.tell(account, ToAccount::KeysChanged);
+    }
+
     /// The account is no longer enrolled: who comes now passes through, and the live session ends.
     pub(super) fn retire(&self, account: &BareJid) {
+        self.dead_keys.remove(account);
         if let Some((_, handle)) = self.live.remove(account) {
             self.tasks.spawn(async move {
                 let _ = handle.sender().send(ToAccount::Unenrolled).await;
@@ -113,6 +132,8 @@ impl Registry {
             store: self.store.clone(),
             pace: self.pace.clone(),
             timeout: self.connect_timeout,
+            guard: self.guard.clone(),
+            dead_keys: self.dead_keys.clone(),
         };
         let (live, key) = (Arc::downgrade(&self.live), account.clone());
         let forget = Box::new(move || {
@@ -127,10 +148,12 @@ impl Registry {
 
     async fn keep(&self, domain: &Arc<Domain>, account: &BareJid, plain: &Plain, learned: login::LoggedIn) {
         let password = &plain.password;
-        let kept = keys::keep(&self.store, domain, account, password, learned.learned, self.connect_timeout).await;
+        let kept =
+            keys::keep(&self.store, domain, account, password, learned.learned, &self.guard, self.connect_timeout)
+                .await;
         match kept {
             Ok(keys::Kept::Nothing) => {}
-            Ok(_) => self.tell(account, ToAccount::KeysChanged),
+            Ok(_) => self.keys_work(account),
             Err(error) => warn!(%account, %error, "not enrolled"),
         }
     }
@@ -143,6 +166,7 @@ impl Accounts for Registry {
         upstream: &mut Dialled,
         features: &Stanza,
         plain: Plain,
+        attempt: Attempt,
     ) -> Result<Vec<u8>, LoginFailure> {
         let Some(domain) = self.domains.get(domain) else {
             return Err(LoginFailure::new("temporary-auth-failure", "the domain is not served here"));
@@ -155,12 +179,30 @@ impl Accounts for Registry {
         let username = plain.authcid.as_str();
         match login::login(&mut upstream.link, features, username, secret, &upstream.binding, &policy).await {
             Ok(logged_in) => {
+                attempt.settle(Outcome::Success);
                 self.remember_mechanism(domain, logged_in.mechanism).await;
                 self.keep(domain, &account, &plain, logged_in).await;
                 Ok(Vec::new())
             }
-            Err(error) => Err(LoginFailure::from_login(&error)),
+            Err(error) => {
+                if attempt.vouched() && error.is_refusal() {
+                    self.dead_keys.insert(account);
+                }
+                attempt.settle(error.outcome());
+                Err(LoginFailure::from_login(&error))
+            }
         }
+    }
+
+    async fn vouch(&self, account: &BareJid, password: &SecretString) -> Option<bool> {
+        let domain = self.domains.get(account.domain().as_str())?;
+        if self.dead_keys.contains(account) {
+            return None;
+        }
+        let enrolment = keys::read(&self.store, account).await.ok()??;
+        let (secret, password) = (enrolment.secret, password.clone());
+        let fits = tokio::task::spawn_blocking(move || secret.fits(&password));
+        if enrolment.upstream == domain.upstream_id { fits.await.ok() } else { None }
     }
 
     async fn handle(&self, account: &BareJid) -> Option<Handle> {

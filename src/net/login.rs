@@ -9,6 +9,7 @@ use jid::FullJid;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::link::{Event, Link, LinkError};
+use crate::stream::negotiation::Outcome;
 use crate::stream::sasl::{Mechanism, SaltedPassword, SaslError};
 use crate::xml::framer::{Frame, Space};
 use crate::xml::writer::escape;
@@ -90,6 +91,15 @@ impl LoginError {
     /// Whether the kept keys are of no use any more: the account has to log in anew.
     pub fn keys_are_dead(&self) -> bool {
         matches!(self, LoginError::Sasl(SaslError::SaltChanged | SaslError::HashNotOffered { .. }))
+    }
+
+    /// What it means for the counts of failed logins (S3).
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            LoginError::Sasl(error) if error.is_before_all() => Outcome::Withdrawn,
+            LoginError::Sasl(_) | LoginError::Refused { .. } => Outcome::Failure,
+            _ => Outcome::Unanswered,
+        }
     }
 
     /// Whether the server itself said no to these credentials (S7: authority has ended).

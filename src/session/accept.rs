@@ -21,12 +21,13 @@ use super::refusal::Refusals;
 use super::secured::Secured;
 use super::task::Relay;
 use crate::account::access::Accounts;
+use crate::account::guard::Guard;
 use crate::config::{self, Limits, Listen, ListenTls};
 use crate::net::dial::Upstream;
 use crate::net::link::{Event, Link, LinkError};
 use crate::net::proxy_protocol::{self, Ends, HeaderError};
 use crate::net::tls::{Accepted, ServerTls};
-use crate::stream::negotiation::{Auth, Covers, Domains, Input, Negotiation};
+use crate::stream::negotiation::{Auth, BeforeLogin, Covers, Domains, Input, Negotiation};
 use crate::xmpp::conditions::StreamCondition;
 use crate::xmpp::ids;
 
@@ -42,6 +43,10 @@ pub struct Floor<A> {
     pub tls: Arc<ServerTls>,
     /// The domains that are served, by their normalised names, and their servers.
     pub upstreams: HashMap<String, Upstream>,
+    /// What passes before login, by domain; what is not in it is refused.
+    pub before_login: HashMap<String, BeforeLogin>,
+    /// Who may try to log in.
+    pub guard: Arc<Guard>,
     /// The accounts.
     pub accounts: A,
     /// Turns true when the process is to end.
@@ -54,6 +59,10 @@ impl<A: Send + Sync> Domains for Floor<A> {
     fn configured(&self, to: &str) -> Option<String> {
         let to = BareJid::new(to).ok().filter(|jid| jid.node().is_none())?;
         self.upstreams.get_key_value(to.domain().as_str()).map(|(name, _)| name.clone())
+    }
+
+    fn before_login(&self, domain: &str) -> BeforeLogin {
+        self.before_login.get(domain).copied().unwrap_or_default()
     }
 }
 
@@ -143,7 +152,8 @@ async fn accept<A: Accounts>(
     let certificate = accepted.certificate();
     let shown = accepted.sni.is_some().then(|| Covers(Box::new(move |domain| certificate.covers(domain))));
     let down = Link::new(accepted.socket, floor.limits.before_login());
-    let secured = Secured { down, up: None, machine, actions: VecDeque::new(), floor, peer, connected_to: ends.server };
+    let (up, attempt, actions, connected_to) = (None, None, VecDeque::new(), ends.server);
+    let secured = Secured { down, up, machine, actions, floor, peer, connected_to, attempt };
     secured.run(shown, deadline).await
 }
 

@@ -13,11 +13,12 @@ use super::closing::{close, condition, server_fault};
 use super::session::Session;
 use super::task::Relay;
 use crate::account::access::Accounts;
+use crate::account::guard::{Attempt, Trust, Who};
 use crate::account::handle::ClientId;
 use crate::net::dial::Dialled;
 use crate::net::link::{Event, Link, LinkError};
 use crate::net::proxy_protocol::{Ends, Origin};
-use crate::stream::negotiation::{Action, Bound, Covers, Input, Negotiation};
+use crate::stream::negotiation::{Action, Bound, Covers, Gate, Input, Negotiation};
 use crate::xmpp::conditions::StreamCondition;
 use crate::xmpp::ids;
 
@@ -31,6 +32,8 @@ pub(super) struct Secured<A> {
     pub(super) peer: SocketAddr,
     /// Where the client thinks it connected to.
     pub(super) connected_to: SocketAddr,
+    /// The attempt to log in that is under way. Dropped with the stream, it has failed.
+    pub(super) attempt: Option<Attempt>,
 }
 
 impl<A: Accounts> Secured<A> {
@@ -103,8 +106,9 @@ impl<A: Accounts> Secured<A> {
             }
             Action::Login { domain, plain, features } => {
                 let Some(up) = &mut self.up else { return };
+                let Some(attempt) = self.attempt.take() else { return };
                 let account = plain.authcid.clone();
-                let input = match self.floor.accounts.login(&domain, up, &features, plain).await {
+                let input = match self.floor.accounts.login(&domain, up, &features, plain, attempt).await {
                     Ok(_) => Input::LoggedIn,
                     Err(failure) => {
                         info!(peer = %self.peer, domain, account, reason = failure.reason, "login failed");
@@ -113,6 +117,16 @@ impl<A: Accounts> Secured<A> {
                 };
                 self.input(input);
             }
+            Action::Gate(gate) => {
+                let input = self.gate(gate).await;
+                self.input(input);
+            }
+            Action::Settle(outcome) => {
+                if let Some(attempt) = self.attempt.take() {
+                    attempt.settle(outcome);
+                }
+            }
+            Action::Mistake => self.floor.guard.failed_unasked(self.peer.ip()),
             Action::RestartDown => self.down.restart(),
             Action::RestartUp => {
                 if let Some(up) = &mut self.up {
@@ -128,6 +142,29 @@ impl<A: Accounts> Secured<A> {
             }
             Action::End(why) => info!(peer = %self.peer, why, "stream ended before a resource was bound"),
             Action::StartTls(_) | Action::Bound(_) => {}
+        }
+    }
+
+    /// Whether an attempt may go up (S3).
+    async fn gate(&mut self, Gate { domain, account, password }: Gate) -> Input {
+        let account = account.as_ref();
+        let vouch = async {
+            match (account, &password) {
+                (Some(account), Some(password)) => self.floor.accounts.vouch(account, password).await,
+                _ => None,
+            }
+        };
+        let who = Who { address: Some(self.peer.ip()), account, domain: &domain, trust: Trust::None };
+        match self.floor.guard.enter(who, vouch).await {
+            Ok(attempt) => {
+                self.attempt = Some(attempt);
+                Input::Admitted
+            }
+            Err(limit) => {
+                let account = account.map_or("unknown", |account| account.as_str());
+                info!(peer = %self.peer, domain, account, %limit, "login refused: too many failed logins");
+                Input::TurnedAway
+            }
         }
     }
 

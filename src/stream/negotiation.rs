@@ -10,6 +10,7 @@
 //! ```
 
 mod bind;
+mod early;
 mod features;
 mod login;
 pub mod refuse;
@@ -17,15 +18,16 @@ pub mod refuse;
 mod tests;
 mod words;
 
-pub use words::{Action, Auth, Bound, Covers, Domains, Input, condition_of};
+pub use words::{Action, Auth, BeforeLogin, Bound, Covers, Domains, Gate, Input, Outcome, condition_of};
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jid::{BareJid, FullJid};
 
+use self::early::Asked;
 use self::features::Offered;
-use self::login::Exchange;
+use self::login::{Exchange, Held};
 use self::refuse::Refusal;
 use self::words::{End, Last};
 use crate::xml::framer::{Element, Frame, Space};
@@ -50,12 +52,16 @@ enum State {
     ServerFeatures,
     /// Features were relayed: a login is expected.
     Login,
-    /// PLAIN without an initial response: the response is expected.
-    PlainResponse,
+    /// A mechanism in which the client speaks first, without an initial response: the response is expected.
+    FirstResponse(String),
+    /// An attempt that waits to be let in.
+    Gate(Held),
     /// The proxy logs in.
     LoggingIn,
     /// A relayed exchange.
     Exchange(Exchange),
+    /// An IQ before login was relayed.
+    Asked(Asked),
     /// Logged in, features relayed: a bind request is expected.
     Bind,
     /// The request was relayed; its id.
@@ -81,6 +87,8 @@ pub struct Negotiation {
     features: Option<Stanza>,
     offered: Offered,
     failures: u8,
+    /// How many IQs were relayed before login.
+    early_iqs: u8,
     /// Set when the login succeeded.
     logged_in: bool,
     /// The name that logged in, if the proxy saw it.
@@ -119,6 +127,7 @@ impl Negotiation {
             features: None,
             offered: Offered::default(),
             failures: 0,
+            early_iqs: 0,
             logged_in: false,
             name: None,
         }
@@ -134,7 +143,7 @@ impl Negotiation {
                     | State::StartTls
                     | State::Header
                     | State::Login
-                    | State::PlainResponse
+                    | State::FirstResponse(_)
                     | State::Bind
             ),
         }
@@ -151,6 +160,7 @@ impl Negotiation {
         let awaited = match &input {
             Input::TlsUp(_) => matches!(self.state, State::Handshake),
             Input::Dialled | Input::DialFailed(..) => matches!(self.state, State::Dialling),
+            Input::Admitted | Input::TurnedAway => matches!(self.state, State::Gate(_)),
             Input::LoggedIn | Input::LoginRefused(_) | Input::LoginBroken(..) => {
                 matches!(self.state, State::LoggingIn)
             }
@@ -171,6 +181,8 @@ impl Negotiation {
                 self.open_up(out);
                 Ok(())
             }
+            Input::Admitted => self.admitted(out),
+            Input::TurnedAway => self.turned_away(out),
             Input::DialFailed(condition, text) | Input::LoginBroken(condition, text) => {
                 Err(End::client(condition, text))
             }
@@ -184,6 +196,7 @@ impl Negotiation {
                 Err(End { down: Last::Nothing, up: Last::Nothing, why: "the client's connection ended".into() })
             }
             Input::ServerEnd => {
+                self.unanswered(out);
                 Err(End { down: Last::Nothing, up: Last::Nothing, why: "the server's connection ended".into() })
             }
             Input::Stop { down: (condition, text), up } => {
@@ -301,8 +314,11 @@ impl Negotiation {
         match (&self.state, sasl.as_str()) {
             (State::StartTls, "auth") => self.fail("encryption-required", out),
             (State::Login, "auth") => self.auth(&stanza, &element, out),
-            (State::PlainResponse, "response" | "abort") => self.plain_response(&element, &sasl, out),
-            (State::Exchange(_), "response" | "abort") => self.relay_response(&stanza, &element, &sasl, out),
+            (State::FirstResponse(_), "response" | "abort") => self.first_response(&element, &sasl, out),
+            (State::Exchange(_), "response" | "abort") => self.relay_response(&stanza, &sasl, out),
+            (State::Login, "") if early::is_meant(&element, self.offered.before_login, self.domain()) => {
+                self.early_iq(&stanza, &element, out)
+            }
             (State::Bind, "") if bind::is_request(&stanza, &self.client) => {
                 out.push(Action::Up(stanza.bytes().clone()));
                 self.state = State::Binding(stanza.id().map(|id| id.into_owned()));
@@ -330,7 +346,10 @@ impl Negotiation {
                 self.state = State::ServerFeatures;
                 Ok(())
             }
-            Frame::Close => Err(End { down: Last::Close, up: Last::Close, why: "the server closed its stream".into() }),
+            Frame::Close => {
+                self.unanswered(out);
+                Err(End { down: Last::Close, up: Last::Close, why: "the server closed its stream".into() })
+            }
             Frame::Element(element) => self.server_element(element, out),
         }
     }
@@ -340,6 +359,7 @@ impl Negotiation {
         let name = if stanza.space() == Space::Streams { stanza.name() } else { "" };
         match (&self.state, name) {
             (_, "error") => {
+                self.unanswered(out);
                 let why = format!("the server ended the stream: {}", condition_of(&stanza));
                 // The client has seen the header that declares the prefixes, but for an error before the header.
                 let error = self.server.detach(stanza).bytes().clone();
@@ -347,13 +367,15 @@ impl Negotiation {
             }
             (State::ServerFeatures, "features") => self.server_features(stanza, out),
             (State::Exchange(_), "") => self.relay_challenge(stanza, out),
+            (State::Asked(_), "") if stanza.kind() != Kind::Other => self.early_answer(stanza, out),
             (State::Binding(_), "") if stanza.kind() != Kind::Other => self.server_bind(stanza, out),
             _ => Err(End::server(format!("<{}/> is out of place here", stanza.name()))),
         }
     }
 
     fn server_features(&mut self, stanza: Stanza, out: &mut Vec<Action>) -> Result<(), End> {
-        let Some(filtered) = features::filter(&stanza, &self.server, self.auth, self.logged_in) else {
+        let before_login = self.domain.as_deref().map(|d| self.domains.before_login(d)).unwrap_or_default();
+        let Some(filtered) = features::filter(&stanza, &self.server, self.auth, before_login, self.logged_in) else {
             return Err(End::server("features that cannot be read"));
         };
         out.push(Action::Down(filtered.bytes));
@@ -387,6 +409,12 @@ impl Negotiation {
         }
         let account = bind::is_own(&jid, self.name.as_deref()).then(|| jid.to_bare());
         out.push(Action::Down(stanza.bytes().clone()));
+        self.be_bound(jid, account, out);
+        Ok(())
+    }
+
+    fn be_bound(&mut self, jid: FullJid, account: Option<BareJid>, out: &mut Vec<Action>) {
+        let domain = self.domain.clone().unwrap_or_default();
         self.state = State::Ended;
         let close = |name: &Option<String>| format!("</{}>", name.as_deref().unwrap_or("stream:stream"));
         out.push(Action::Bound(Box::new(Bound {
@@ -398,7 +426,6 @@ impl Negotiation {
             close_down: close(&self.down),
             close_up: close(&self.up),
         })));
-        Ok(())
     }
 }
 

@@ -106,6 +106,14 @@ pub enum SaslError {
     Library(&'static str),
 }
 
+impl SaslError {
+    /// Whether nothing had been sent yet.
+    pub fn is_before_all(&self) -> bool {
+        use SaslError::{Downgrade, HashNotOffered, NoMechanism, Unpreparable};
+        matches!(self, NoMechanism { .. } | HashNotOffered { .. } | Downgrade { .. } | Unpreparable { .. })
+    }
+}
+
 /// What to do after a challenge.
 #[derive(Debug)]
 pub enum Step {

@@ -32,6 +32,10 @@ pub const CSI: &str = "urn:xmpp:csi:0";
 pub const ISR: &str = "https://xmpp.org/extensions/isr/0";
 /// In-band registration as a stream feature (XEP-0077).
 pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+/// In-band registration (XEP-0077).
+pub const REGISTER: &str = "jabber:iq:register";
+/// Login of before SASL (XEP-0078).
+pub const AUTH: &str = "jabber:iq:auth";
 /// Login of before SASL, as a stream feature (XEP-0078).
 pub const AUTH_FEATURE: &str = "http://jabber.org/features/iq-auth";
 /// Joining a room (XEP-0045 §7.2).

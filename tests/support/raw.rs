@@ -113,6 +113,17 @@ impl Raw {
         Raw { io: Box::new(io), got: Vec::new(), at: 0, jid: String::new() }
     }
 
+    /// TLS from the first byte, from another address of loopback than 127.0.0.1.
+    pub async fn direct_from(from: Ipv4Addr, address: SocketAddr, tls: &TlsConnector) -> Raw {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("bind to the address");
+        let socket = socket.connect(address).await.expect("connect");
+        socket.set_nodelay(true).expect("set TCP_NODELAY");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let io = timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS");
+        Raw { io: Box::new(io), got: Vec::new(), at: 0, jid: String::new() }
+    }
+
     /// TLS, the stream opened: the mechanisms have been offered.
     pub async fn opened(address: SocketAddr, tls: &TlsConnector) -> Raw {
         let mut raw = Raw::direct(address, tls).await;
@@ -198,6 +209,15 @@ impl Raw {
 
     /// Reads until `piece` has come; what came up to its end, from where the last call ended.
     pub async fn expect(&mut self, piece: &str) -> String {
+        let outcome = self.try_expect(piece).await;
+        outcome.unwrap_or_else(|e| {
+            let last = String::from_utf8_lossy(&self.got[self.got.len().saturating_sub(500)..]);
+            panic!("{e} instead of {piece:?} after {last:?}")
+        })
+    }
+
+    /// The same; `Err` says what came instead.
+    pub async fn try_expect(&mut self, piece: &str) -> Result<String, String> {
         let read = async {
             loop {
                 if let Some(found) = memchr::memmem::find(&self.got[self.at..], piece.as_bytes()) {
@@ -212,11 +232,7 @@ impl Raw {
                 }
             }
         };
-        let outcome = timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("silence".to_owned()));
-        outcome.unwrap_or_else(|e| {
-            let last = String::from_utf8_lossy(&self.got[self.got.len().saturating_sub(500)..]);
-            panic!("{e} instead of {piece:?} after {last:?}")
-        })
+        timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("silence".to_owned()))
     }
 
     /// Reads until `piece` has come; false if the connection ends before.

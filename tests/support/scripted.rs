@@ -5,7 +5,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use ring::{digest, hmac, pbkdf2};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +28,10 @@ struct Ways {
     domain: Mutex<String>,
     /// The text of its refusals.
     text: Mutex<String>,
+    /// SCRAM's iterations, as it says them.
+    iterations: Mutex<String>,
+    /// Its SCRAM signature is wrong.
+    lies: AtomicBool,
     received: Mutex<Vec<u8>>,
 }
 
@@ -91,6 +95,8 @@ impl Scripted {
             mechanisms: Mutex::new(listed(mechanisms)),
             domain: Mutex::new("localhost".to_owned()),
             text: Mutex::default(),
+            iterations: Mutex::new("4096".to_owned()),
+            lies: AtomicBool::new(false),
             received: Mutex::default(),
         });
         let shared = Arc::new((Arc::clone(&ways), features.to_owned(), Box::new(hook) as Box<Hook>));
@@ -117,6 +123,16 @@ impl Scripted {
     /// Explains its refusals from now on, in this XML text.
     pub fn explain(&self, text: &str) {
         *self.ways.text.lock().expect("ways") = format!("<text>{text}</text>");
+    }
+
+    /// Asks for so many SCRAM iterations from now on.
+    pub fn iterate(&self, iterations: &str) {
+        *self.ways.iterations.lock().expect("ways") = iterations.to_owned();
+    }
+
+    /// Gives a wrong SCRAM signature from now on, and success to whoever comes: it does not know the passwords.
+    pub fn lie(&self) {
+        self.ways.lies.store(true, Ordering::SeqCst);
     }
 
     /// All that it has been sent, on all connections.
@@ -218,12 +234,17 @@ async fn login(
     let bare = first.get(gs2.len()..)?;
     let user = bare.split(',').find_map(|p| p.strip_prefix("n="))?.to_owned();
     let nonce = format!("{}scripted", bare.split(',').find_map(|p| p.strip_prefix("r="))?);
-    let (salt, iterations) = (b"scripted salt", 4096);
+    let salt = b"scripted salt";
+    let iterations = input.ways.iterations.lock().expect("ways").clone();
     let challenge = format!("r={nonce},s={},i={iterations}", BASE64.encode(salt));
     let sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
     stream.send(format!("<challenge xmlns='{sasl}'>{}</challenge>", BASE64.encode(&challenge)));
     let last = decoded(&input.stanza(read).await?);
-    let (without_proof, proof) = last.split_once(",p=")?;
+    if input.ways.lies.load(Ordering::SeqCst) {
+        return Some(Ok((user, BASE64.encode(format!("v={}", BASE64.encode([7; 32]))))));
+    }
+    let Ok(iterations) = iterations.parse() else { return Some(Err("aborted")) };
+    let Some((without_proof, proof)) = last.split_once(",p=") else { return Some(Err("aborted")) };
 
     let mut salted = [0; 32];
     let rounds = std::num::NonZeroU32::new(iterations).expect("not zero");

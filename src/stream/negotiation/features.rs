@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::Auth;
+use super::{Auth, BeforeLogin};
 use crate::xml::element::Node;
 use crate::xmpp::header::Header;
 use crate::xmpp::ns;
@@ -18,8 +18,6 @@ const REMOVED: &[(&str, &str)] = &[
     ("*", ns::SM2),
     ("*", ns::SASL_CB),
     ("*", ns::ISR),
-    ("register", ns::REGISTER_FEATURE),
-    ("auth", ns::AUTH_FEATURE),
 ];
 
 /// What the client was offered, of what the proxy has to know later.
@@ -27,6 +25,8 @@ const REMOVED: &[(&str, &str)] = &[
 pub(super) struct Offered {
     /// SASL mechanisms.
     pub mechanisms: Vec<String>,
+    /// What may be asked for before login.
+    pub before_login: BeforeLogin,
     /// Client state indication (XEP-0352).
     pub csi: bool,
 }
@@ -39,7 +39,13 @@ pub(super) struct Filtered {
 }
 
 /// Filters `features`, which came under the server's `header`. After login nothing of SASL is left to offer.
-pub(super) fn filter(features: &Stanza, header: &Header, auth: Auth, logged_in: bool) -> Option<Filtered> {
+pub(super) fn filter(
+    features: &Stanza,
+    header: &Header,
+    auth: Auth,
+    before_login: BeforeLogin,
+    logged_in: bool,
+) -> Option<Filtered> {
     // Read with all prefixes declared; they were all put behind the name, so places in the original are the same
     // but for that many bytes.
     let detached = header.detach(features.clone());
@@ -51,6 +57,14 @@ pub(super) fn filter(features: &Stanza, header: &Header, auth: Auth, logged_in: 
         let (name, space) = (feature.name(), feature.space());
         if REMOVED.iter().any(|&(n, s)| s == space && (n == "*" || n == name)) {
             splices.push((feature.range(), String::new()));
+        } else if feature.is("register", ns::REGISTER_FEATURE) || feature.is("auth", ns::AUTH_FEATURE) {
+            let registers = feature.space() == ns::REGISTER_FEATURE;
+            let allowed = if registers { before_login.registration } else { before_login.legacy_auth };
+            match (allowed && !logged_in, registers) {
+                (false, _) => splices.push((feature.range(), String::new())),
+                (true, true) => offered.before_login.registration = true,
+                (true, false) => offered.before_login.legacy_auth = true,
+            }
         } else if feature.is("mechanisms", ns::SASL) {
             if logged_in {
                 splices.push((feature.range(), String::new()));

@@ -6,7 +6,9 @@
 //! !> another input                 !< another action
 //! ```
 
+mod early;
 mod garbage;
+mod gate;
 mod logins;
 mod refused;
 
@@ -15,11 +17,15 @@ use std::sync::Arc;
 use super::*;
 use crate::xml::element::Tree;
 
-pub(super) struct TestDomains;
+pub(super) struct TestDomains(pub BeforeLogin);
 
 impl Domains for TestDomains {
     fn configured(&self, to: &str) -> Option<String> {
         ["example.org", "other.example"].iter().find(|d| d.eq_ignore_ascii_case(to)).map(|d| d.to_string())
+    }
+
+    fn before_login(&self, _: &str) -> BeforeLogin {
+        self.0
     }
 }
 
@@ -55,6 +61,13 @@ fn show(action: &Action) -> String {
         Action::StartTls(bytes) => format!("!< start TLS after {}", text(bytes)),
         Action::Dial { domain } => format!("!< dial {domain}"),
         Action::Login { domain, plain, .. } => format!("!< log in as {} at {domain}", plain.authcid),
+        Action::Gate(gate) => {
+            let who = gate.account.as_ref().map_or("somebody", |account| account.as_str());
+            let with = if gate.password.is_some() { " with a password" } else { "" };
+            format!("!< may {who} log in at {}{with}", gate.domain)
+        }
+        Action::Settle(outcome) => format!("!< {outcome:?}"),
+        Action::Mistake => "!< mistake".into(),
         Action::RestartDown => "!< restart client".into(),
         Action::RestartUp => "!< restart server".into(),
         Action::RaiseLimits => "!< raise limits".into(),
@@ -73,6 +86,8 @@ fn input(kind: &str, text: &str) -> Input {
         (_, "TLS") => Input::TlsUp(None),
         (_, "dialled") => Input::Dialled,
         (_, "logged in") => Input::LoggedIn,
+        (_, "admitted") => Input::Admitted,
+        (_, "turned away") => Input::TurnedAway,
         (_, "client gone") => Input::ClientEnd,
         (_, "server gone") => Input::ServerEnd,
         (_, "dial failed") => Input::DialFailed(StreamCondition::RemoteConnectionFailed, "no route".into()),
@@ -90,11 +105,24 @@ fn input(kind: &str, text: &str) -> Input {
 /// A conversation in the making.
 pub(super) struct Talk {
     pub machine: Negotiation,
+    /// Attempts to log in are let in, and what the limits are told is not shown.
+    unlimited: bool,
 }
 
 impl Talk {
     pub(super) fn new(direct_tls: bool, auth: Auth) -> Talk {
-        Talk { machine: Negotiation::new(direct_tls, auth, Arc::new(TestDomains), "id1".into()) }
+        Talk::with(direct_tls, auth, BeforeLogin::default())
+    }
+
+    pub(super) fn with(direct_tls: bool, auth: Auth, before_login: BeforeLogin) -> Talk {
+        let domains = Arc::new(TestDomains(before_login));
+        Talk { machine: Negotiation::new(direct_tls, auth, domains, "id1".into()), unlimited: true }
+    }
+
+    /// From here on the script shows what the limits are asked and told.
+    pub(super) fn limited(mut self) -> Talk {
+        self.unlimited = false;
+        self
     }
 
     /// Feeds the inputs of a script and compares every action with what stands behind them. In a script `HEADER` and
@@ -111,6 +139,12 @@ impl Talk {
                 }
                 let mut actions = Vec::new();
                 self.machine.handle(input(kind, text.trim()), &mut actions);
+                if self.unlimited {
+                    if actions.iter().any(|a| matches!(a, Action::Gate(_))) {
+                        self.machine.handle(Input::Admitted, &mut actions);
+                    }
+                    actions.retain(|a| !matches!(a, Action::Gate(_) | Action::Settle(_) | Action::Mistake));
+                }
                 got = actions.iter().map(show).collect();
                 continue;
             }
@@ -128,11 +162,15 @@ impl Talk {
     /// Over direct TLS up to the server's features.
     pub(super) fn until_features(auth: Auth, features: &str, shown: &str) -> Talk {
         let mut talk = Talk::new(true, auth);
-        talk.script(&format!(
+        talk.to_features(features, shown);
+        talk
+    }
+
+    pub(super) fn to_features(&mut self, features: &str, shown: &str) {
+        self.script(&format!(
             "!> TLS example.org\nC> HEADER\n!< dial example.org\n!> dialled\nS< HEADER\nS> ANSWER\nC< ANSWER\n\
              S> <stream:features>{features}</stream:features>\nC< <stream:features>{shown}</stream:features>"
         ));
-        talk
     }
 
     /// In front of the bind request, logged in by PLAIN as `juliet`.

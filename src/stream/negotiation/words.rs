@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jid::{BareJid, FullJid};
+use secrecy::SecretString;
 
 use crate::stream::sasl::Plain;
 use crate::xml::framer::Frame;
@@ -25,6 +26,33 @@ pub enum Auth {
 pub trait Domains: Send + Sync {
     /// The configured domain that `to` names, as it is configured; `None` if there is none.
     fn configured(&self, to: &str) -> Option<String>;
+
+    /// What clients of a configured domain may do before they have logged in (S4).
+    fn before_login(&self, _domain: &str) -> BeforeLogin {
+        BeforeLogin::default()
+    }
+}
+
+/// What passes before login, where the server offers it (S4).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BeforeLogin {
+    /// Registration (XEP-0077).
+    pub registration: bool,
+    /// The login of before SASL (XEP-0078).
+    pub legacy_auth: bool,
+}
+
+/// How an attempt to log in ended (S3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server said success.
+    Success,
+    /// It said failure, or it was asked and nobody waited for the answer.
+    Failure,
+    /// The server's stream ended instead of an answer.
+    Unanswered,
+    /// The server was not asked, for no fault of the client.
+    Withdrawn,
 }
 
 /// Tells whether the certificate that a client was shown is good for a domain.
@@ -47,6 +75,10 @@ pub enum Input {
     TlsUp(Option<Covers>),
     /// The upstream connection is there, encrypted as configured; nothing was sent on it.
     Dialled,
+    /// What [`Action::Gate`] asked for may go up.
+    Admitted,
+    /// It may not: the client is told to try again later.
+    TurnedAway,
     /// It is not to be had.
     DialFailed(StreamCondition, String),
     /// The proxy's own login succeeded.
@@ -83,6 +115,13 @@ pub enum Action {
         /// The domain, as configured.
         domain: String,
     },
+    /// An attempt to log in: nothing of it has gone up yet. To be answered by [`Input::Admitted`] or
+    /// [`Input::TurnedAway`].
+    Gate(Gate),
+    /// The attempt that was let in has ended.
+    Settle(Outcome),
+    /// The client's attempt made no sense; the server was not asked.
+    Mistake,
     /// Log in upstream with what the client gave; the server offers these features.
     Login {
         /// The configured domain.
@@ -102,6 +141,17 @@ pub enum Action {
     Bound(Box<Bound>),
     /// All is said: write what is queued and close both connections. Says why, for the log.
     End(String),
+}
+
+/// Who asks to log in.
+#[derive(Debug)]
+pub struct Gate {
+    /// The configured domain.
+    pub domain: String,
+    /// The account, prepared, if the mechanism tells it in its first message.
+    pub account: Option<BareJid>,
+    /// The password, if the client gave it.
+    pub password: Option<SecretString>,
 }
 
 /// What negotiation found out.

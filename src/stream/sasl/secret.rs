@@ -1,7 +1,7 @@
 //! What an account logs in with, and how a password becomes SCRAM's SaltedPassword (RFC 5802 §3).
 
-use super::Hash;
-use ring::pbkdf2;
+use super::{Hash, prep};
+use ring::{hmac, pbkdf2};
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, num::NonZeroU32};
 use zeroize::Zeroizing;
@@ -26,6 +26,23 @@ impl PartialEq for Secret {
 }
 
 impl Eq for Secret {}
+
+impl Secret {
+    /// Whether it was made of this password. Blocks, as [`Derivation::run`] does; takes no less time where it is not.
+    pub fn fits(&self, password: &SecretString) -> bool {
+        // Compared by a keyed digest: how much of a kept password is right does not show in the time it takes.
+        let digest = |bytes: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"compare"), bytes);
+        match self {
+            Secret::Password(kept) => {
+                let (kept, given) = (kept.expose_secret().as_bytes(), password.expose_secret().as_bytes());
+                digest(kept).as_ref() == digest(given).as_ref()
+            }
+            Secret::Salted(kept) => prep::password(password).is_ok_and(|password| {
+                Derivation::new(kept.hash, password, kept.salt.clone(), kept.iterations).run() == *kept
+            }),
+        }
+    }
+}
 
 /// SCRAM's SaltedPassword, from which both keys follow, and what it was made with.
 ///
