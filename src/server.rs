@@ -18,6 +18,7 @@ use crate::cli::Failure;
 use crate::config::{Config, Listen, Show};
 use crate::control::Control;
 use crate::muc::Settings;
+use crate::net::budget::Budget;
 use crate::net::dial::Upstream;
 use crate::net::listen::Listener;
 use crate::net::tls::ServerTls;
@@ -53,6 +54,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         limits: config.limits.clone(),
         admission: Admission::new(&config.limits),
         refusals: Refusals::default(),
+        buffers: Budget::new(config.limits.buffers),
         tls: tls.clone(),
         upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),
         accounts: registry,

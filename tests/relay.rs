@@ -11,6 +11,7 @@ use jid::BareJid;
 use minimix_proxy::account::access::{Accounts, LoginFailure};
 use minimix_proxy::account::handle::{Handle, Queue, ToAccount, ToClient};
 use minimix_proxy::config::{self, Address, Auth, Config, Flags, ListenTls, UpstreamTls};
+use minimix_proxy::net::budget::Budget;
 use minimix_proxy::net::dev_certs;
 use minimix_proxy::net::dial::{Dialled, Upstream};
 use minimix_proxy::net::link::Socket;
@@ -97,6 +98,7 @@ impl World {
         let floor = Arc::new(Floor {
             admission: Admission::new(&limits),
             refusals: Refusals::default(),
+            buffers: Budget::new(limits.buffers),
             limits,
             tls: Arc::new(ServerTls::new(vec![files]).unwrap().0),
             upstreams: HashMap::from([("xmpp.test".to_owned(), upstream)]),

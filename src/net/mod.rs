@@ -4,6 +4,8 @@
 //! Nothing here knows of accounts, rooms or sessions; [`binding`] is what SASL is told about the TLS below it.
 
 pub mod binding;
+pub mod bucket;
+pub mod budget;
 pub mod dev_certs;
 pub mod dial;
 pub mod link;

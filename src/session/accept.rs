@@ -14,13 +14,14 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
 use super::admission::{Admission, Place};
-use super::closing::condition;
+use super::closing::{condition, no_room};
 use super::plaintext::Plaintext;
 use super::refusal::Refusals;
 use super::secured::Secured;
 use super::task::Relay;
 use crate::account::access::Accounts;
 use crate::config::{self, Limits, ListenTls};
+use crate::net::budget::Budget;
 use crate::net::dial::Upstream;
 use crate::net::link::{Event, Link, LinkError};
 use crate::net::tls::{Accepted, ServerTls};
@@ -36,6 +37,8 @@ pub struct Floor<A> {
     pub admission: Admission,
     /// Who is not.
     pub refusals: Refusals,
+    /// What all streams may buffer.
+    pub buffers: Budget,
     /// Certificates.
     pub tls: Arc<ServerTls>,
     /// The domains that are served, by their normalised names, and their servers.
@@ -133,7 +136,8 @@ async fn accept<A: Accounts>(
     };
     let certificate = accepted.certificate();
     let shown = accepted.sni.is_some().then(|| Covers(Box::new(move |domain| certificate.covers(domain))));
-    let down = Link::new(accepted.socket, floor.limits.before_login());
+    let mut down = Link::new(accepted.socket, floor.limits.before_login());
+    down.set_share(floor.buffers.share());
     let secured = Secured { down, up: None, machine, actions: VecDeque::new(), floor, peer };
     secured.run(shown, deadline).await
 }
@@ -155,6 +159,7 @@ pub(super) fn from_client(event: Result<Event, LinkError>) -> Input {
         Ok(Event::Frame(frame)) => Input::Client(frame),
         Ok(Event::End) | Err(LinkError::Io(_)) => Input::ClientEnd,
         Err(LinkError::Framing(error)) => Input::Stop { down: (condition(&error), error.to_string()), up: None },
+        Err(LinkError::NoRoom) => Input::Stop { down: no_room(), up: None },
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::accept::{Floor, ended, from_client};
-use super::closing::{close, condition, server_fault};
+use super::closing::{close, condition, no_room, server_fault};
 use super::session::Session;
 use super::task::Relay;
 use crate::account::access::Accounts;
@@ -133,7 +133,8 @@ impl<A: Accounts> Secured<A> {
             return Input::DialFailed(StreamCondition::HostUnknown, "this domain is not served here".to_owned());
         };
         match upstream.dial(domain).await {
-            Ok(dialled) => {
+            Ok(mut dialled) => {
+                dialled.link.set_share(self.floor.buffers.share());
                 self.up = Some(dialled);
                 Input::Dialled
             }
@@ -167,6 +168,7 @@ fn from_server(event: Result<Event, LinkError>) -> Input {
         Err(LinkError::Framing(error)) => {
             Input::Stop { down: server_fault(&error), up: Some((condition(&error), error.to_string())) }
         }
+        Err(LinkError::NoRoom) => Input::Stop { down: no_room(), up: None },
     }
 }
 
