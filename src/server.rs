@@ -19,6 +19,7 @@ use crate::cli::Failure;
 use crate::config::{Config, Listen, Show};
 use crate::control::Control;
 use crate::muc::Settings;
+use crate::net::budget::Budget;
 use crate::net::dial::Upstream;
 use crate::net::listen::Listener;
 use crate::net::tls::ServerTls;
@@ -55,6 +56,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         limits: config.limits.clone(),
         admission: Admission::new(&config.limits),
         refusals: Refusals::default(),
+        buffers: Budget::new(config.limits.buffers),
         tls: tls.clone(),
         upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),
         before_login: before_login(&config),

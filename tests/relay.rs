@@ -12,6 +12,7 @@ use minimix_proxy::account::access::{Accounts, LoginFailure};
 use minimix_proxy::account::guard::{Attempt, Guard};
 use minimix_proxy::account::handle::{Handle, Queue, ToAccount, ToClient};
 use minimix_proxy::config::{self, Address, Auth, Config, Flags, Listen, ListenTls, UpstreamTls};
+use minimix_proxy::net::budget::Budget;
 use minimix_proxy::net::dev_certs;
 use minimix_proxy::net::dial::{Dialled, Upstream};
 use minimix_proxy::net::link::Socket;
@@ -110,6 +111,7 @@ impl World {
         let floor = Arc::new(Floor {
             admission: Admission::new(&limits),
             refusals: Refusals::default(),
+            buffers: Budget::new(limits.buffers),
             limits,
             tls: Arc::new(ServerTls::new(vec![files]).unwrap().0),
             upstreams: HashMap::from([("xmpp.test".to_owned(), upstream)]),

@@ -192,7 +192,7 @@ fn unexpected(came: Result<Event, LinkError>, wanted: &str) -> LoginError {
         }
         Ok(Event::Frame(Frame::Header(_))) => LoginError::Protocol(format!("a stream header instead of {wanted}")),
         Ok(Event::Frame(Frame::Close) | Event::End) => LoginError::Lost(std::io::ErrorKind::UnexpectedEof.into()),
-        Err(LinkError::Framing(error)) => LoginError::Protocol(error.to_string()),
+        Err(error @ (LinkError::Framing(_) | LinkError::NoRoom)) => LoginError::Protocol(error.to_string()),
         Err(LinkError::Io(error)) => LoginError::Lost(error),
     }
 }

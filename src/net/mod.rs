@@ -5,6 +5,8 @@
 //! [`proxy_protocol`] who a client is behind a load balancer.
 
 pub mod binding;
+pub mod bucket;
+pub mod budget;
 pub mod dev_certs;
 pub mod dial;
 pub mod link;

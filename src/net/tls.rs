@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 
+/// Bytes that rustls may keep of what the peer does not take: they are counted nowhere else.
+const UNSENT: usize = 16 * 1024;
 const ALPN: &[u8] = b"xmpp-client";
 
 fn provider() -> Arc<CryptoProvider> {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::admission::{Admission, Place};
-use super::closing::condition;
+use super::closing::{condition, no_room};
 use super::plaintext::Plaintext;
 use super::refusal::Refusals;
 use super::secured::Secured;
@@ -23,6 +23,7 @@ use super::task::Relay;
 use crate::account::access::Accounts;
 use crate::account::guard::Guard;
 use crate::config::{self, Limits, Listen, ListenTls};
+use crate::net::budget::Budget;
 use crate::net::dial::Upstream;
 use crate::net::link::{Event, Link, LinkError};
 use crate::net::proxy_protocol::{self, Ends, HeaderError};
@@ -39,6 +40,8 @@ pub struct Floor<A> {
     pub admission: Admission,
     /// Who is not.
     pub refusals: Refusals,
+    /// What all streams may buffer.
+    pub buffers: Budget,
     /// Certificates.
     pub tls: Arc<ServerTls>,
     /// The domains that are served, by their normalised names, and their servers.
@@ -151,7 +154,8 @@ async fn accept<A: Accounts>(
     };
     let certificate = accepted.certificate();
     let shown = accepted.sni.is_some().then(|| Covers(Box::new(move |domain| certificate.covers(domain))));
-    let down = Link::new(accepted.socket, floor.limits.before_login());
+    let mut down = Link::new(accepted.socket, floor.limits.before_login());
+    down.set_share(floor.buffers.share());
     let (up, attempt, actions, connected_to) = (None, None, VecDeque::new(), ends.server);
     let secured = Secured { down, up, machine, actions, floor, peer, connected_to, attempt };
     secured.run(shown, deadline).await
@@ -195,6 +199,7 @@ pub(super) fn from_client(event: Result<Event, LinkError>) -> Input {
         Ok(Event::Frame(frame)) => Input::Client(frame),
         Ok(Event::End) | Err(LinkError::Io(_)) => Input::ClientEnd,
         Err(LinkError::Framing(error)) => Input::Stop { down: (condition(&error), error.to_string()), up: None },
+        Err(LinkError::NoRoom) => Input::Stop { down: no_room(), up: None },
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 
-use crate::net::link::Link;
+use crate::net::link::{Link, LinkError};
 use crate::xml::framer::FramingError;
 use crate::xmpp::conditions::{StreamCondition, stream_error};
 
@@ -28,6 +28,11 @@ pub(super) fn condition(error: &FramingError) -> StreamCondition {
 /// What a client is told when the server's XML cannot be a stream.
 pub(super) fn server_fault(error: &FramingError) -> (StreamCondition, String) {
     (StreamCondition::UndefinedCondition, format!("the server's stream is broken: {error}"))
+}
+
+/// What a client is told when its stream needs more room than there is, on either side.
+pub(super) fn no_room() -> (StreamCondition, String) {
+    (StreamCondition::ResourceConstraint, LinkError::NoRoom.to_string())
 }
 
 /// One side's last bytes.
@@ -69,6 +74,12 @@ impl End {
     pub(super) fn client(condition: StreamCondition, text: impl Into<String>) -> End {
         let text = text.into();
         End { why: format!("{condition}: {text}"), down: Last::Error(condition, text), up: Last::Close }
+    }
+
+    /// Either side needs more room than there is.
+    pub(super) fn no_room() -> End {
+        let (condition, text) = no_room();
+        End::client(condition, text)
     }
 
     /// Both streams just end.

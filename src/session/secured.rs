@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::accept::{Floor, ended, from_client};
-use super::closing::{close, condition, server_fault};
+use super::closing::{close, condition, no_room, server_fault};
 use super::session::Session;
 use super::task::Relay;
 use crate::account::access::Accounts;
@@ -174,7 +174,8 @@ impl<A: Accounts> Secured<A> {
         };
         let origin = Origin::Client(Ends { client: self.peer, server: self.connected_to });
         match upstream.dial(domain, origin).await {
-            Ok(dialled) => {
+            Ok(mut dialled) => {
+                dialled.link.set_share(self.floor.buffers.share());
                 self.up = Some(dialled);
                 Input::Dialled
             }
@@ -208,6 +209,7 @@ fn from_server(event: Result<Event, LinkError>) -> Input {
         Err(LinkError::Framing(error)) => {
             Input::Stop { down: server_fault(&error), up: Some((condition(&error), error.to_string())) }
         }
+        Err(LinkError::NoRoom) => Input::Stop { down: no_room(), up: None },
     }
 }
 

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::accept::Floor;
 use super::closing::{End, FAREWELL, Last, close, condition, server_fault};
+use super::pace::Pace;
 use super::session::{Output, Session};
 use crate::account::handle::{ClientId, Handle, Inbox, ToAccount, ToClient, queue};
 use crate::net::link::{Event, Link, LinkError};
@@ -70,6 +71,7 @@ pub struct Relay {
     /// Since when the client has taken nothing, if it is owed too much.
     stalled: Option<Instant>,
     idle: Option<Idle>,
+    pace: Pace,
     shutdown: watch::Receiver<bool>,
     /// Stanzas of the server's that were too large.
     skipped: u64,
@@ -121,6 +123,7 @@ impl Relay {
             queue_bytes: limits.client_queue_bytes,
             stalled: None,
             idle: limits.idle_timeout.map(|timeout| Idle { timeout, received, deadline: Instant::now() + timeout }),
+            pace: Pace::new(limits, received),
             shutdown: floor.shutdown.clone(),
             skipped: 0,
         }
@@ -149,14 +152,29 @@ impl Relay {
         self.down.queued() < HIGH_WATER
     }
 
+    /// Until when the client is not read because it sends too fast.
+    fn paused(&mut self) -> Option<Instant> {
+        let now = Instant::now().into_std();
+        self.pace.received(now, self.down.received());
+        let Some((until, limit)) = self.pace.wait(now) else {
+            self.down.allow(self.pace.allowance(now));
+            return None;
+        };
+        if self.pace.first_slowed() {
+            info!(peer = %self.peer, jid = %self.jid(), limit, "slowed: it sends faster than it may");
+        }
+        Some(until.into())
+    }
+
     async fn wait(&mut self) -> Happened {
-        let (reads_client, reads_server) = (self.reads_client(), self.reads_server());
+        let paused = self.paused();
+        let (reads_client, reads_server) = (self.reads_client() && paused.is_none(), self.reads_server());
         let half = Some(HIGH_WATER / 2);
         let down_low = half.filter(|_| !reads_server);
         let up_low = half.filter(|_| self.up.queued() >= HIGH_WATER);
         let sender = self.handle.as_ref().map(|h| h.sender()).filter(|_| !self.waiting.is_empty());
         let late = self.stalled.map(|since| since + STALL).into_iter().chain(self.idle.as_ref().map(|i| i.deadline));
-        let late = late.min();
+        let late = late.chain(paused).min();
         tokio::select! {
             event = self.down.drive_to(reads_client, down_low) => Happened::Client(event),
             event = self.up.drive_to(reads_server, up_low) => Happened::Server(event),
@@ -186,10 +204,12 @@ impl Relay {
     }
 
     fn client_events(&mut self, event: Result<Event, LinkError>) -> Result<(), End> {
+        let now = Instant::now().into_std();
         let (mut next, mut out) = (Some(event), Vec::new());
         while let Some(event) = next {
             match event {
                 Ok(Event::Frame(Frame::Element(element))) => {
+                    self.pace.stanza(now);
                     self.session.from_client(Stanza::new(element), &mut out);
                     self.perform(&mut out)?;
                 }
@@ -204,8 +224,9 @@ impl Relay {
                     return Err(End::both(|| Last::Nothing, format!("the client's connection is lost: {error}")));
                 }
                 Err(LinkError::Framing(error)) => return Err(End::client(condition(&error), error.to_string())),
+                Err(LinkError::NoRoom) => return Err(End::no_room()),
             }
-            if !self.reads_client() {
+            if !self.reads_client() || self.pace.wait(now).is_some() {
                 break;
             }
             next = self.down.buffered().transpose().map(|frame| frame.map(Event::Frame));
@@ -237,6 +258,7 @@ impl Relay {
                     let up = Last::Error(condition(&error), error.to_string());
                     return Err(End { why: text.clone(), down: Last::Error(down, text), up });
                 }
+                Err(LinkError::NoRoom) => return Err(End::no_room()),
             }
             if !self.reads_server() {
                 break;
@@ -347,8 +369,9 @@ impl Relay {
             return Err(End::client(StreamCondition::ResourceConstraint, "too slow to take what it is sent"));
         }
         let received = self.down.received();
+        let slowed = self.pace.wait(now.into_std()).is_some();
         if let Some(idle) = self.idle.as_mut().filter(|idle| now >= idle.deadline) {
-            if idle.received == received {
+            if idle.received == received && !slowed {
                 return Err(End::client(StreamCondition::ConnectionTimeout, "silent for too long"));
             }
             // Looked at once in a while, not written at every frame: silence ends after one to two timeouts.

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 
 use super::*;
+use crate::net::budget::Budget;
 
 const HEADER: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 const SHORT: Duration = Duration::from_millis(20);
@@ -99,7 +100,7 @@ async fn an_idle_link_holds_no_buffers() {
     assert_eq!(text(&mut link).await, HEADER);
     link.queue(b"hello");
     assert!(timeout(SHORT, link.recv()).await.is_err());
-    assert_eq!((link.input.capacity(), link.output.capacity()), (0, 0));
+    assert_eq!((link.input.bytes.capacity(), link.output.bytes.capacity()), (0, 0));
 }
 
 #[tokio::test]
@@ -154,4 +155,70 @@ async fn shutdown_writes_the_rest_and_closes() {
     let mut got = String::new();
     far.read_to_string(&mut got).await.unwrap();
     assert_eq!(got, "bye");
+}
+
+#[tokio::test]
+async fn who_needs_more_room_than_there_is_ends_and_gives_it_back() {
+    let budget = Budget::new(32 * 1024);
+    let (mut near, mut far) = link(1 << 20);
+    near.set_share(budget.share());
+    far.write_all(HEADER.as_bytes()).await.unwrap();
+    assert_eq!(text(&mut near).await, HEADER);
+    let body = "x".repeat(40 * 1024);
+    far.write_all(format!("<message><body>{body}").as_bytes()).await.unwrap();
+    assert!(timeout(SHORT, near.recv()).await.is_err());
+    assert_eq!(budget.used(), 32 * 1024, "an unfinished stanza counts, but for what is free");
+    far.write_all(b"</body></message>").await.unwrap();
+    text(&mut near).await;
+    assert_eq!(budget.used(), 0);
+    // What is to be written counts too.
+    near.queue(body.as_bytes());
+    assert!(timeout(SHORT, near.recv()).await.is_err());
+    let mut taken = vec![0; body.len()];
+    far.read_exact(&mut taken).await.unwrap();
+    assert!(timeout(SHORT, near.recv()).await.is_err());
+    assert_eq!(budget.used(), 0);
+    far.write_all(format!("<message><body>{body}{body}").as_bytes()).await.unwrap();
+    assert!(matches!(near.recv().await, Err(LinkError::NoRoom)));
+    drop(near);
+    assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test]
+async fn little_does_not_hold_much() {
+    let (mut near, mut far) = link(4 << 20);
+    far.write_all(HEADER.as_bytes()).await.unwrap();
+    assert_eq!(text(&mut near).await, HEADER);
+    let body = "x".repeat(900 * 1024);
+    far.write_all(format!("<message><body>{body}</body></message><message>").as_bytes()).await.unwrap();
+    text(&mut near).await;
+    assert!(timeout(SHORT, near.recv()).await.is_err());
+    assert!(near.input.bytes.capacity() < 64 * 1024, "{}", near.input.bytes.capacity());
+
+    let (mut near, mut far) = link(1024);
+    near.queue(body.as_bytes());
+    let mut taken = vec![0; body.len() - 2000];
+    tokio::select! {
+        read = far.read_exact(&mut taken) => { read.unwrap(); }
+        _ = near.recv() => unreachable!(),
+    }
+    assert!(timeout(SHORT, near.recv()).await.is_err());
+    assert!(near.output.bytes.capacity() < 64 * 1024, "{}", near.output.bytes.capacity());
+    assert!(near.output.size() < 64 * 1024, "{}", near.output.size());
+}
+
+#[tokio::test]
+async fn no_more_is_read_than_was_allowed() {
+    let (mut near, mut far) = link(1 << 20);
+    far.write_all(HEADER.as_bytes()).await.unwrap();
+    assert_eq!(text(&mut near).await, HEADER);
+    near.allow(1);
+    far.write_all(&vec![b' '; 100 * 1024]).await.unwrap();
+    assert!(near.drive_to(true, None).await.is_none());
+    assert!(near.received() < 40 * 1024, "{}", near.received());
+    assert!(near.drive_to(true, None).await.is_none());
+    assert!(timeout(SHORT, near.drive_to(false, None)).await.is_err());
+    near.allow(u64::MAX);
+    far.write_all(b"<iq/>").await.unwrap();
+    assert_eq!(text(&mut near).await, "<iq/>");
 }

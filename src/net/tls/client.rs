@@ -11,7 +11,7 @@ use tokio_rustls::rustls::client::{ClientConnection, Resumption};
 use tokio_rustls::rustls::{CertificateError, ClientConfig, Error as RustlsError, RootCertStore};
 
 use super::pem::{load_certificates, server_name};
-use super::{ALPN, TlsError, provider};
+use super::{ALPN, TlsError, UNSENT, provider};
 use crate::net::binding::channel_binding;
 use crate::net::link::Socket;
 use crate::stream::sasl::ChannelBinding;
@@ -91,7 +91,10 @@ impl ClientTls {
         let name = server_name(domain)
             .ok_or_else(|| ConnectError::Certificate(format!("{domain} is not a name that certificates can bear")))?;
         let connector = if direct { &self.direct } else { &self.starttls };
-        let stream = connector.connect(name, io).await.map_err(|error| connect_error(error, domain))?;
+        let stream = connector
+            .connect_with(name, io, |tls| tls.set_buffer_limit(Some(UNSENT)))
+            .await
+            .map_err(|error| connect_error(error, domain))?;
         let binding = binding_of(stream.get_ref().1);
         Ok(Connected { socket: Box::new(stream), binding })
     }

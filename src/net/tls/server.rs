@@ -10,7 +10,7 @@ use tokio_rustls::rustls::server::{Acceptor, NoServerSessionStorage, ServerConne
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::pem::{CertificateFiles, covers};
-use super::{ALPN, TlsError, provider};
+use super::{ALPN, TlsError, UNSENT, provider};
 use crate::net::binding::channel_binding;
 use crate::net::link::{Io, Socket};
 use crate::stream::sasl::ChannelBinding;
@@ -127,7 +127,7 @@ impl ServerTls {
         let by_name = |name: &str| loaded.by_name.get(&sni_of(name)).cloned();
         let shown =
             sni.as_deref().and_then(by_name).or_else(|| domain.and_then(by_name)).unwrap_or(loaded.first.clone());
-        let stream = hello.into_stream(config(&shown)).await?;
+        let stream = hello.into_stream_with(config(&shown), |tls| tls.set_buffer_limit(Some(UNSENT))).await?;
         let binding = binding_of(stream.get_ref().1, &shown.key);
         Ok(Accepted { socket: Box::new(stream), sni, binding, shown })
     }
