@@ -608,3 +608,13 @@ fn a_stanza_too_large_for_the_server_does_not_cost_everybody_the_session() {
     let seen = stage.seen(A);
     assert!(seen.len() == 1 && seen[0].contains("policy-violation") && seen[0].contains("id='l'"), "{seen:?}");
 }
+
+#[test]
+fn nothing_is_said_to_a_client_that_is_gone() {
+    let mut stage = Stage::joined();
+    stage.client(B, &join("nick", "b1"));
+    stage.forget();
+    stage.give(Input::Gone(A));
+    assert!(stage.seen(A).is_empty());
+    assert_eq!(stage.account.clients().count(), 1);
+}
