@@ -31,6 +31,8 @@ const DOMAINS: [&str; 2] = ["example.org", "other.example"];
 /// The password in the fragments, which never stands there in the clear.
 const PASSWORD: &str = "Pa55w0rd";
 
+// New fragments go to the ends of these lists: the seeds count on the places of the others.
+
 /// What a client may say. `PLAIN` is juliet's with the password; `FOREIGN` names romeo to act as.
 const CLIENT: &[&str] = &[
     "<stream:stream to='example.org' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
