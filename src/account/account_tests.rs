@@ -604,5 +604,15 @@ fn an_idle_session_is_closed_and_dead_keys_wait_for_a_login() {
     assert_eq!(stage.commands(), ["connect"]);
 }
 
+#[test]
+fn nothing_is_said_to_a_client_that_is_gone() {
+    let mut stage = Stage::joined();
+    stage.client(B, &join("nick", "b1"));
+    stage.forget();
+    stage.give(Input::Gone(A));
+    assert!(stage.seen(A).is_empty());
+    assert_eq!(stage.account.clients().count(), 1);
+}
+
 #[path = "limits_tests.rs"]
 mod limits;

@@ -93,10 +93,13 @@ impl SelfPresence {
         let user = tree.as_ref().map(MucUser::read).unwrap_or_default();
         let affiliation = own_item(&user, session).and_then(|i| i.affiliation.clone()).unwrap_or("none".into());
         let codes: String = extra_codes.iter().map(|c| format!("<status code='{c}'/>")).collect();
-        let occupant_id = tree.as_ref().and_then(|t| t.root().child("occupant-id", ns::OCCUPANT_ID));
+        // Written anew: as it stands there it may bear a prefix that only that stanza declares.
+        let occupant_id = tree.as_ref().and_then(|t| t.root().child("occupant-id", ns::OCCUPANT_ID)?.attr("id"));
+        let occupant_id =
+            occupant_id.map(|id| format!("<occupant-id xmlns='{}' id='{}'/>", ns::OCCUPANT_ID, escape(&id)));
         let added = format!(
             "{}<x xmlns='{}'><item affiliation='{}' jid='' role='none'/>{codes}<status code='110'/></x>",
-            occupant_id.map(|id| id.raw()).unwrap_or_default(),
+            occupant_id.unwrap_or_default(),
             ns::MUC_USER,
             escape(&affiliation),
         );
@@ -226,6 +229,15 @@ mod tests {
         let seen = show(with_own_jid(&Stanza::own(text), "a@b/x"));
         assert_eq!(seen.matches("<item").count(), 1);
         assert!(seen.contains("jid='a@b/phone'") && seen.contains("<status code='110'/>"));
+    }
+
+    #[test]
+    fn its_leave_leans_on_no_prefix_of_another_stanza() {
+        let joined = joined(
+            "<presence from='r@s/n' to='a@b/x' xmlns:o='urn:xmpp:occupant-id:0'><o:occupant-id id='1'/></presence>",
+        );
+        let seen = show(joined.unavailable("a@b/x", None, &[]));
+        assert!(seen.contains("<occupant-id xmlns='urn:xmpp:occupant-id:0' id='1'/>"), "{seen}");
     }
 
     #[test]

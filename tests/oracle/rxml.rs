@@ -32,13 +32,17 @@ pub fn root(document: &[u8]) -> Result<String, String> {
 
 /// Reads it, and shows each start tag.
 fn read(document: &[u8], mut show: impl FnMut((&str, &str), &[(String, String, String)])) -> Result<String, String> {
-    // rxml refuses a carriage return without a line feed; XML 1.0 §2.11 has it read as a line feed, before all else.
-    let mut document = document.to_vec();
-    for at in 0..document.len() {
-        if document[at] == b'\r' && document.get(at + 1) != Some(&b'\n') {
-            document[at] = b'\n';
+    // XML 1.0 §2.11 has line breaks made alike before all else. rxml refuses a carriage return without a line feed, and
+    // keeps one before a line feed where a bracket in CDATA comes before it.
+    let mut line_breaks = Vec::with_capacity(document.len());
+    for (at, &byte) in document.iter().enumerate() {
+        match byte {
+            b'\r' if document.get(at + 1) == Some(&b'\n') => {}
+            b'\r' => line_breaks.push(b'\n'),
+            byte => line_breaks.push(byte),
         }
     }
+    let document = line_breaks;
     let (mut parser, mut rest) = (Parser::new(), &document[..]);
     let mut events = Events::hiding(1);
     loop {

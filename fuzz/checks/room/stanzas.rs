@@ -1,4 +1,5 @@
 //! What clients, rooms and servers say, put together from parts: most of it usual, each part of it hostile at times.
+//! New parts go to the ends of their lists: the seeds count on the places of the others.
 
 use super::super::script::Script;
 

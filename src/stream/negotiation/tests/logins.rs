@@ -54,6 +54,25 @@ fn starttls_then_plain_ends_at_the_proxy() {
     );
 }
 
+#[test]
+fn between_success_and_new_headers_an_error_opens_the_stream_it_is_told_on() {
+    let mechanisms = offer(&["PLAIN"]);
+    let mut talk = Talk::until_features(Auth::Learn, &mechanisms, &mechanisms);
+    talk.script(&format!(
+        "C> <auth {SASL} mechanism='PLAIN'>AGp1bGlldABzZWNyZXQ=</auth>
+         !< log in as juliet at example.org
+         !> logged in
+         C< <success {SASL}/>
+         !< restart client
+         !< restart server
+         !< raise limits
+         S> <message/>
+         C< <stream:stream from='example.org' …
+         C< <stream:error …
+         !< end"
+    ));
+}
+
 /// A SCRAM exchange relayed with `first` as the client's first message, up to what the proxy makes of the bound JID.
 fn relayed(first: &str, jid: &str, expected: &str) {
     let offered = offer(&["SCRAM-SHA-1"]);
