@@ -252,12 +252,16 @@ async fn s08_a_servers_session_limit_is_no_ring_of_evictions() {
         }
         sleep(Duration::from_millis(100)).await;
     }
-    let lost = proxy.log().matches("account session is lost").count();
+    let (lost, opened) =
+        (proxy.log().matches("account session is lost").count(), proxy.log().matches("account session is up").count());
     eprintln!("{evictions} evictions of clients, {lost} of the account session");
     assert!(evictions > 0 && lost >= 2, "the limit was met: {evictions} and {lost}\n{}", proxy.log());
     assert!(evictions <= 8 && lost <= 4, "{evictions} and {lost}\n{}", proxy.log());
+    assert_eq!(lost, opened, "it is down");
+    proxy.wait_log("stays down until a client of the account ends").await;
     for client in &clients {
         client.sync().await;
+        assert_eq!(client.self_ping(&room, "alice").await.attr("type").as_deref(), Some("result"), "{}", client.name);
     }
 }
 
