@@ -233,26 +233,35 @@ async fn s08_a_servers_session_limit_is_no_ring_of_evictions() {
     let join = format!("<presence to='{room}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
     let join = json!({ "xml": join });
     let _ = clients[0].run("raw", join.clone()).await;
-    // Like a client that comes back at once, and joins again.
+    // Clients that come back at once, and join again.
     while quiet.elapsed() < Duration::from_secs(8) {
         assert!(Instant::now() < deadline, "it does not end: {evictions} evictions\n{}", proxy.log());
         for (client, mark) in clients.iter().zip(&mut marks) {
-            if client.since(*mark).iter().any(|e| e.kind == "disconnected") {
-                evictions += 1;
-                *mark = client.mark();
-                client.connect(&proxy.login(&client.name)).await;
-                let _ = client.run("raw", join.clone()).await;
-                quiet = Instant::now();
+            let events = client.since(*mark);
+            let ended = events.iter().any(|e| e.kind == "disconnected");
+            if !ended && !events.iter().any(|e| e.is("presence", &["unavailable", "'110'", "'333'"])) {
+                continue;
             }
+            *mark = client.mark();
+            if ended {
+                evictions += 1;
+                client.connect(&proxy.login(&client.name)).await;
+            }
+            let _ = client.run("raw", join.clone()).await;
+            quiet = Instant::now();
         }
         sleep(Duration::from_millis(100)).await;
     }
-    let lost = proxy.log().matches("account session is lost").count();
+    let (lost, opened) =
+        (proxy.log().matches("account session is lost").count(), proxy.log().matches("account session is up").count());
     eprintln!("{evictions} evictions of clients, {lost} of the account session");
     assert!(evictions > 0 && lost >= 2, "the limit was met: {evictions} and {lost}\n{}", proxy.log());
     assert!(evictions <= 8 && lost <= 4, "{evictions} and {lost}\n{}", proxy.log());
+    assert_eq!(lost, opened, "it is down");
+    proxy.wait_log("stays down until a client of the account ends").await;
     for client in &clients {
         client.sync().await;
+        assert_eq!(client.self_ping(&room, "alice").await.attr("type").as_deref(), Some("result"), "{}", client.name);
     }
 }
 

@@ -123,7 +123,8 @@ fn servers_faults(random: &mut StdRng) -> Vec<Fault> {
     let mut all: Vec<Fault> = contents(random).into_iter().filter(|(_, bytes, _)| bytes.len() < 2000).collect();
     all.shuffle(random);
     all.truncate(25);
-    all.push(fault("too large", "x".repeat((1 << 20) + 1), POLICY));
+    // A stanza that is too large would be skipped (S12); not so a single tag.
+    all.push(fault("a tag too large", format!("<c a='{}'/>", "x".repeat((1 << 20) + 1)), POLICY));
     all
 }
 
