@@ -14,13 +14,23 @@ use crate::account::domain::Domain;
 use crate::account::registry::Registry;
 use crate::cli::Failure;
 use crate::config::{Config, Listen, Show};
-use crate::control::Control;
+use crate::control::{Control, Operator};
 use crate::muc::Settings;
 use crate::net::dial::Upstream;
 use crate::net::listen::Listener;
 use crate::net::tls::ServerTls;
 use crate::session::accept::{Floor, serve};
+use crate::session::sessions::Sessions;
 use crate::store::{SqliteStore, Store};
+
+/// Threads for what blocks (PBKDF2, name look-ups, the store): bounded, so that logins cannot take the machine (S5).
+const BLOCKING_THREADS: usize = 32;
+
+/// What everything runs on.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Failure::runtime)
+}
 
 /// Runs the proxy until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
@@ -40,13 +50,17 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         let path = crate::control::path(&config.data);
         Failure::runtime(format!("cannot open the control socket {}: {cause}", path.display()))
     })?;
-    let control = tokio::spawn(control.serve(registry.clone()));
+    warn_of_other_servers(&registry).await;
+    let sessions = Arc::<Sessions>::default();
+    let operator = Operator { registry: registry.clone(), sessions: Some(sessions.clone()) };
+    let control = tokio::spawn(control.serve(operator));
     let drain = config.limits.drain_timeout;
     let floor = Arc::new(Floor {
         limits: config.limits.clone(),
         tls: tls.clone(),
         upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),
         accounts: registry,
+        sessions,
         shutdown: stopped,
         next_client: AtomicU64::new(1),
     });
@@ -118,6 +132,27 @@ pub fn registry(
         },
     });
     Ok(Registry::new(store, domains, settings, rooms.connect_timeout, tasks, stopped))
+}
+
+/// Kept keys of another server than the one a domain has now are not used (S25): the operator learns how many.
+async fn warn_of_other_servers(registry: &Registry) {
+    let enrolled = match registry.enrolled().await {
+        Ok(enrolled) => enrolled,
+        Err(error) => return warn!(%error, "the enrolments cannot be read"),
+    };
+    let mut elsewhere: HashMap<(&str, &str), usize> = HashMap::new();
+    for enrolment in enrolled.iter().filter(|e| registry.is_bound_here(e) == Some(false)) {
+        *elsewhere.entry((enrolment.account.domain().as_str(), &enrolment.upstream)).or_default() += 1;
+    }
+    for ((domain, upstream), accounts) in elsewhere {
+        warn!(
+            domain,
+            upstream,
+            accounts,
+            "the keys of these accounts are of another server than the domain has now, and are not used until their \
+             next login; if it is the same server: minimix-proxy account rebind --all-of {domain}"
+        );
+    }
 }
 
 async fn accept(listener: Listener, listen: Listen, floor: Arc<Floor<Arc<Registry>>>, tasks: TaskTracker) {

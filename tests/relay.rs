@@ -93,6 +93,7 @@ impl World {
         let (stop, shutdown) = watch::channel(false);
         let upstream = Upstream::new(&upstream, &limits, Arc::new([])).unwrap();
         let floor = Arc::new(Floor {
+            sessions: Arc::default(),
             limits,
             tls: Arc::new(ServerTls::new(vec![files]).unwrap().0),
             upstreams: HashMap::from([("xmpp.test".to_owned(), upstream)]),

@@ -27,6 +27,15 @@ impl Report {
     }
 }
 
+impl Report {
+    /// As `--json` shows it: one line; the fields are stable.
+    pub fn to_json(&self) -> String {
+        let Report { fine, warnings, errors } = self;
+        let all = serde_json::json!({ "ok": self.is_ok(), "errors": errors, "warnings": warnings, "fine": fine });
+        format!("{all}\n")
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = [("ok", &self.fine), ("warning", &self.warnings), ("error", &self.errors)];

@@ -16,6 +16,7 @@ use tracing::info;
 use super::closing::condition;
 use super::plaintext::Plaintext;
 use super::secured::Secured;
+use super::sessions::Sessions;
 use super::task::Relay;
 use crate::account::access::Accounts;
 use crate::config::{self, Limits, ListenTls};
@@ -38,6 +39,8 @@ pub struct Floor<A> {
     pub accounts: A,
     /// Turns true when the process is to end.
     pub shutdown: watch::Receiver<bool>,
+    /// The client sessions, for the operator.
+    pub sessions: Arc<Sessions>,
     /// The next [`ClientId`]; begins at 0.
     pub next_client: AtomicU64,
 }
@@ -115,7 +118,7 @@ async fn accept<A: Accounts>(
     let certificate = accepted.certificate();
     let shown = accepted.sni.is_some().then(|| Covers(Box::new(move |domain| certificate.covers(domain))));
     let down = Link::new(accepted.socket, floor.limits.before_login());
-    let secured = Secured { down, up: None, machine, actions: VecDeque::new(), floor, peer };
+    let secured = Secured { down, up: None, machine, actions: VecDeque::new(), floor, peer, tls };
     secured.run(shown, deadline).await
 }
 

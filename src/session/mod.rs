@@ -8,4 +8,5 @@ mod plaintext;
 mod secured;
 #[expect(clippy::module_inception)]
 pub mod session;
+pub mod sessions;
 pub mod task;

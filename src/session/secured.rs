@@ -14,6 +14,7 @@ use super::session::Session;
 use super::task::Relay;
 use crate::account::access::Accounts;
 use crate::account::handle::ClientId;
+use crate::config::ListenTls;
 use crate::net::dial::Dialled;
 use crate::net::link::{Event, Link, LinkError};
 use crate::stream::negotiation::{Action, Bound, Covers, Input, Negotiation};
@@ -28,6 +29,7 @@ pub(super) struct Secured<A> {
     pub(super) actions: VecDeque<Action>,
     pub(super) floor: Arc<Floor<A>>,
     pub(super) peer: SocketAddr,
+    pub(super) tls: ListenTls,
 }
 
 impl<A: Accounts> Secured<A> {
@@ -156,7 +158,8 @@ impl<A: Accounts> Secured<A> {
         let session = Session::new(&bound, session_jid.as_deref(), &ids::random());
         let client = ClientId(self.floor.next_client.fetch_add(1, Ordering::Relaxed));
         let links = (self.down, self.up?.link);
-        Some(Box::new(Relay::new(links, session, &bound, client, self.peer, handle, &self.floor)))
+        let registered = self.floor.sessions.register(client, &bound.jid, self.peer, self.tls);
+        Some(Box::new(Relay::new(links, session, &bound, registered, self.peer, handle, &self.floor)))
     }
 }
 

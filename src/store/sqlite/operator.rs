@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension};
 pub(super) const OF_AN_ACCOUNT: [&str; 1] = ["enrolment"];
 
 pub(super) fn is_denied(connection: &Connection, account: &BareJid) -> rusqlite::Result<bool> {
-    connection.query_row("SELECT EXISTS (SELECT 1 FROM denied WHERE account = ?1)", [account.as_str()], |row| row.get(0))
+    connection
+        .query_row("SELECT EXISTS (SELECT 1 FROM denied WHERE account = ?1)", [account.as_str()], |row| row.get(0))
 }
 
 impl SqliteStore {
