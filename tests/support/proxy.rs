@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 pub struct Setup {
     /// `None`: the proxy itself.
     upstream: Option<SocketAddr>,
+    /// Its address written otherwise.
+    upstream_name: Option<String>,
     upstream_tls: &'static str,
     upstream_ca: Option<PathBuf>,
     auth: Option<&'static str>,
@@ -38,6 +40,7 @@ impl Setup {
     pub fn upstream(upstream: SocketAddr, tls: &'static str) -> Setup {
         Setup {
             upstream: Some(upstream),
+            upstream_name: None,
             upstream_tls: tls,
             upstream_ca: None,
             auth: None,
@@ -61,6 +64,11 @@ impl Setup {
     /// `learn`, `mixed` or `relay`.
     pub fn auth(self, auth: &'static str) -> Setup {
         Setup { auth: Some(auth), ..self }
+    }
+
+    /// Another server, or the same by another name: `localhost:15222`.
+    pub fn upstream_named(self, address: &str) -> Setup {
+        Setup { upstream_name: Some(address.to_owned()), ..self }
     }
 
     /// The authority to trust upstream.
@@ -219,6 +227,11 @@ impl Proxy {
         self.launch().unwrap_or_else(|why| panic!("the proxy does not start again: {why}"));
     }
 
+    /// Changes how it is started, from the next start on.
+    pub fn change(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        self.setup = change(self.setup.clone());
+    }
+
     /// Allows ERROR lines with this text from now on.
     pub fn allow(&mut self, text: &str) {
         self.setup.allow.push(text.to_owned());
@@ -244,7 +257,8 @@ impl Proxy {
         let mut flag = |name: &str, value: String| all.extend([name.to_owned(), value]);
         flag("--listen", self.starttls().to_string());
         flag("--listen-tls", self.direct_tls().to_string());
-        flag("--upstream", setup.upstream.unwrap_or(self.starttls()).to_string());
+        let upstream = setup.upstream.unwrap_or(self.starttls()).to_string();
+        flag("--upstream", setup.upstream_name.clone().unwrap_or(upstream));
         flag("--upstream-tls", setup.upstream_tls.to_owned());
         flag("--cert", path(&self.certs.chain));
         flag("--key", path(&self.certs.key));
