@@ -1,16 +1,26 @@
 //! The command line: what can be asked for, and how the process ends.
 //!
-//! Without a subcommand the proxy runs. `main.rs` dispatches; what a subcommand does is in its own file here, or in
-//! [`crate::account`] for accounts.
+//! Without a subcommand the proxy runs. `main.rs` dispatches; each group of subcommands has its own file here, and
+//! [`crate::control`] does what the operator asks of a proxy.
 
+pub mod account;
 pub mod check;
+pub mod domain;
+pub mod key;
 pub mod log;
+pub mod operate;
 pub mod password;
+pub mod session;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
+use self::account::AccountArgs;
+use self::domain::DomainArgs;
+use self::key::KeyArgs;
+use self::operate::Output;
+use self::session::SessionArgs;
 use crate::config::{ConfigError, Flags};
 use crate::net::dev_certs::DevCertsError;
 use crate::net::listen::BindError;
@@ -43,9 +53,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Validate the configuration, the certificates and the keys, and say what is wrong
-    Check,
+    Check(Output),
     /// Manage accounts that can log in by themselves
     Account(AccountArgs),
+    /// Look at the sessions of clients and accounts, and end them
+    Session(SessionArgs),
     /// Manage the key that encrypts the store
     Key(KeyArgs),
     /// Manage what is remembered of a domain
@@ -66,67 +78,6 @@ pub enum Command {
     },
     /// Write the manual page to standard output
     Man,
-}
-
-/// `account …`
-#[derive(Debug, Args)]
-pub struct AccountArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: AccountCommand,
-}
-
-/// What can be done with accounts.
-#[derive(Debug, Subcommand)]
-pub enum AccountCommand {
-    /// Enrol an account: logs in to its server once, to prove the password
-    Add {
-        /// The account, such as juliet@example.org
-        jid: jid::BareJid,
-        /// Read the password from the first line of standard input instead of asking for it
-        #[arg(long)]
-        password_stdin: bool,
-    },
-    /// List the enrolled accounts
-    List,
-    /// Forget an account's keys; it passes through until it is enrolled again
-    Remove {
-        /// The account
-        jid: jid::BareJid,
-    },
-}
-
-/// `key …`
-#[derive(Debug, Args)]
-pub struct KeyArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: KeyCommand,
-}
-
-/// What can be done with the store's key.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Make a new key, encrypt everything anew with it, and wipe what the old key opens; logins go on meanwhile
-    Rotate,
-}
-
-/// `domain …`
-#[derive(Debug, Args)]
-pub struct DomainArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: DomainCommand,
-}
-
-/// What can be done with domains.
-#[derive(Debug, Subcommand)]
-pub enum DomainCommand {
-    /// Forget the best login mechanism its server has offered, after it was set up to offer less
-    Reset {
-        /// The domain
-        domain: String,
-    },
 }
 
 /// Why the process ends with an error: what it says, and its exit code.
@@ -190,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_documented_flags_are_there() {
-        let line = "minimix-proxy --domain localhost --listen 127.0.0.1:5222 --listen-tls 127.0.0.1:5223 --upstream \
+        let line = "minimix-proxy --key-file k --domain localhost --listen 127.0.0.1:5222 --listen-tls 127.0.0.1:5223 --upstream \
                     127.0.0.1:15222 --upstream-tls none --upstream-ca ca.pem --cert cert.pem --key key.pem --data DIR \
                     --auth mixed";
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
@@ -198,10 +149,30 @@ mod tests {
         assert_eq!(cli.flags.upstream_tls, Some(UpstreamTls::None));
         assert_eq!(cli.flags.auth, Some(Auth::Mixed));
         let cli = Cli::try_parse_from(["minimix-proxy", "check", "--config", "x.toml"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Check)));
+        assert!(matches!(cli.command, Some(Command::Check(_))));
         assert_eq!(cli.flags.config, Some("x.toml".into()));
         let add = ["minimix-proxy", "--config", "x.toml", "account", "add", "a@b", "--password-stdin"];
         assert!(Cli::try_parse_from(add).is_ok());
+        for line in [
+            "account list --json",
+            "account --json list",
+            "account remove a@b --purge",
+            "account deny a@b",
+            "account allow a@b",
+            "account rebind a@b",
+            "account rebind --all-of b",
+            "session list",
+            "session kill a@b/c",
+            "session kill 7 --json",
+            "key rotate --json",
+            "domain reset b --json",
+            "check --json",
+        ] {
+            let cli = Cli::try_parse_from(["minimix-proxy"].into_iter().chain(line.split(' ')));
+            assert!(cli.is_ok(), "{line}: {cli:?}");
+        }
+        assert!(Cli::try_parse_from(["minimix-proxy", "account", "rebind"]).is_err());
+        assert!(Cli::try_parse_from(["minimix-proxy", "account", "rebind", "a@b", "--all-of", "b"]).is_err());
         assert!(Cli::try_parse_from(["minimix-proxy", "--upstream-tls", "maybe"]).is_err());
     }
 }

@@ -131,6 +131,17 @@ impl Config {
                     domain.name
                 ));
             }
+            for (on, key, what) in
+                [(domain.registration, "registration", "register"), (domain.legacy_auth, "legacy_auth", "log in")]
+            {
+                if on {
+                    warnings.push(format!(
+                        "{}: {key}: strangers may {what} by a way that the server may trust more than it should, for it \
+                         sees the proxy's address",
+                        domain.name
+                    ));
+                }
+            }
             if upstream.allow_plain {
                 warnings.push(format!(
                     "{}: allow_plain: who can pass for the server gets passwords; enable SCRAM on the server instead",

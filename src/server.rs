@@ -17,7 +17,7 @@ use crate::account::guard::Guard;
 use crate::account::registry::Registry;
 use crate::cli::Failure;
 use crate::config::{Config, Listen, Show};
-use crate::control::Control;
+use crate::control::{Control, Operator};
 use crate::muc::Settings;
 use crate::net::budget::Budget;
 use crate::net::dial::Upstream;
@@ -26,8 +26,18 @@ use crate::net::tls::ServerTls;
 use crate::session::accept::{Floor, serve};
 use crate::session::admission::Admission;
 use crate::session::refusal::Refusals;
+use crate::session::sessions::Sessions;
 use crate::store::{SqliteStore, Store};
 use crate::stream::negotiation::BeforeLogin;
+
+/// Threads for what blocks (PBKDF2, name look-ups, the store): bounded, so that logins cannot take the machine (S5).
+const BLOCKING_THREADS: usize = 32;
+
+/// What everything runs on.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Failure::runtime)
+}
 
 /// Runs the proxy until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), Failure> {
@@ -50,7 +60,10 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         let path = crate::control::path(&config.data);
         Failure::runtime(format!("cannot open the control socket {}: {cause}", path.display()))
     })?;
-    let control = tokio::spawn(control.serve(registry.clone()));
+    warn_of_other_servers(&registry).await;
+    let sessions = Arc::<Sessions>::default();
+    let operator = Operator { registry: registry.clone(), sessions: Some(sessions.clone()) };
+    let control = tokio::spawn(control.serve(operator));
     let drain = config.limits.drain_timeout;
     let floor = Arc::new(Floor {
         limits: config.limits.clone(),
@@ -62,6 +75,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         before_login: before_login(&config),
         guard: registry.guard().clone(),
         accounts: registry,
+        sessions,
         shutdown: stopped,
         next_client: AtomicU64::new(1),
     });
@@ -147,6 +161,27 @@ fn before_login(config: &Config) -> HashMap<String, BeforeLogin> {
         (domain.name.clone(), BeforeLogin { registration, legacy_auth })
     });
     allowed.collect()
+}
+
+/// Kept keys of another server than the one a domain has now are not used (S25): the operator learns how many.
+async fn warn_of_other_servers(registry: &Registry) {
+    let enrolled = match registry.enrolled().await {
+        Ok(enrolled) => enrolled,
+        Err(error) => return warn!(%error, "the enrolments cannot be read"),
+    };
+    let mut elsewhere: HashMap<(&str, &str), usize> = HashMap::new();
+    for enrolment in enrolled.iter().filter(|e| registry.is_bound_here(e) == Some(false)) {
+        *elsewhere.entry((enrolment.account.domain().as_str(), &enrolment.upstream)).or_default() += 1;
+    }
+    for ((domain, upstream), accounts) in elsewhere {
+        warn!(
+            domain,
+            upstream,
+            accounts,
+            "the keys of these accounts are of another server than the domain has now, and are not used until their \
+             next login; if it is the same server: minimix-proxy account rebind --all-of {domain}"
+        );
+    }
 }
 
 async fn accept(listener: Listener, listen: Arc<Listen>, floor: Arc<Floor<Arc<Registry>>>, tasks: TaskTracker) {

@@ -200,6 +200,9 @@ fn certificate(world: &World, trusted: bool, change: impl Fn(&mut CertificatePar
 #[tokio::test]
 async fn an_expired_certificate_is_refused() {
     let world = World::new().await;
+    let week = time::OffsetDateTime::now_utc() + time::Duration::days(7);
+    let soon = certificate(&world, false, |params| params.not_after = week);
+    assert!(soon.load().unwrap().1[0].contains("expires on"));
     let files = certificate(&world, true, |params| {
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);

@@ -112,6 +112,7 @@ impl World {
             admission: Admission::new(&limits),
             refusals: Refusals::default(),
             buffers: Budget::new(limits.buffers),
+            sessions: Arc::default(),
             limits,
             tls: Arc::new(ServerTls::new(vec![files]).unwrap().0),
             upstreams: HashMap::from([("xmpp.test".to_owned(), upstream)]),

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jid::FullJid;
@@ -13,6 +14,7 @@ use tracing::{debug, info, warn};
 
 use crate::account::account::{Account, Input, Output};
 use crate::account::connect::{AccountSession, ConnectError, Connector};
+use crate::account::gauge::Gauge;
 use crate::account::handle::{Queue, ToAccount};
 use crate::muc::{ClientId, Now};
 use crate::net::link::{Event, Link, LinkError};
@@ -42,6 +44,9 @@ pub struct Actor {
     connecting: Option<Connecting>,
     /// Whether this account can be forgotten, and if so, forgets it.
     forget: Box<dyn Fn() -> bool + Send>,
+    gauge: Arc<Gauge>,
+    /// The operator has ended the account session, and no client has logged in since.
+    killed: bool,
     shutdown: watch::Receiver<bool>,
     /// Stanzas of the session that were too large.
     skipped: u64,
@@ -71,6 +76,7 @@ impl Actor {
         inbox: mpsc::Receiver<ToAccount>,
         shutdown: watch::Receiver<bool>,
         forget: Box<dyn Fn() -> bool + Send>,
+        gauge: Arc<Gauge>,
     ) -> Self {
         Actor {
             jid,
@@ -81,6 +87,8 @@ impl Actor {
             session: None,
             connecting: None,
             forget,
+            gauge,
+            killed: false,
             shutdown,
             skipped: 0,
         }
@@ -104,6 +112,7 @@ impl Actor {
                 break;
             }
             self.take(happened);
+            self.gauge.show(&self.account, self.killed);
         }
         self.farewell().await;
     }
@@ -154,8 +163,12 @@ impl Actor {
                 self.queues.remove(&client);
                 self.handle(Input::Gone(client));
             }
-            ToAccount::KeysChanged => self.handle(Input::KeysChanged),
-            ToAccount::Unenrolled => {
+            ToAccount::KeysChanged => {
+                self.killed = false;
+                self.handle(Input::KeysChanged);
+            }
+            message @ (ToAccount::Unenrolled | ToAccount::Killed) => {
+                self.killed = matches!(message, ToAccount::Killed);
                 self.connecting = None;
                 self.disconnect();
                 self.handle(Input::Unenrolled);

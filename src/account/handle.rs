@@ -14,6 +14,7 @@ use bytes::Bytes;
 use jid::{BareJid, FullJid};
 use tokio::sync::mpsc;
 
+use crate::account::gauge::Gauge;
 pub use crate::muc::ClientId;
 pub use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
@@ -55,6 +56,8 @@ pub enum ToAccount {
     KeysChanged,
     /// The operator has taken the keys away: the account session ends, and the clients join by themselves.
     Unenrolled,
+    /// The operator has ended the account session: the clients join by themselves until one of them logs in (S25).
+    Killed,
 }
 
 /// From an account to one of its sessions.
@@ -162,17 +165,23 @@ impl Inbox {
 pub struct Handle {
     sender: mpsc::Sender<ToAccount>,
     session_jid: Arc<str>,
+    gauge: Arc<Gauge>,
 }
 
 impl Handle {
     /// A handle on the actor that reads `sender`'s other end.
     pub fn new(sender: mpsc::Sender<ToAccount>, session_jid: Arc<str>) -> Self {
-        Handle { sender, session_jid }
+        Handle { sender, session_jid, gauge: Arc::default() }
     }
 
     /// Where to send to. Bounded: a session that finds it full stops reading its client until there is room.
     pub fn sender(&self) -> &mpsc::Sender<ToAccount> {
         &self.sender
+    }
+
+    /// What the account shows of itself.
+    pub fn gauge(&self) -> &Arc<Gauge> {
+        &self.gauge
     }
 
     /// The account session's full JID: presence from it and carbons of its messages are kept from the clients.

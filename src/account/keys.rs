@@ -62,6 +62,9 @@ pub async fn keep(
     guard: &Guard,
     timeout: Duration,
 ) -> Result<Kept, StoreError> {
+    if is_denied(store, account).await? {
+        return Ok(Kept::Nothing);
+    }
     let known = read(store, account).await?.filter(|known| known.upstream == domain.upstream_id);
     if let Some(known) = &known {
         let same = match (&known.secret, &learned) {
@@ -95,6 +98,12 @@ pub async fn keep(
 pub async fn read(store: &Arc<dyn Store>, account: &BareJid) -> Result<Option<Enrolment>, StoreError> {
     let (store, account) = (store.clone(), account.clone());
     blocking(move || store.enrolment(&account)).await
+}
+
+/// Whether the operator wants nothing kept of an account.
+pub async fn is_denied(store: &Arc<dyn Store>, account: &BareJid) -> Result<bool, StoreError> {
+    let (store, account) = (store.clone(), account.clone());
+    blocking(move || store.is_denied(&account)).await
 }
 
 /// The store may wait for the disk: not on a thread that carries streams.

@@ -9,13 +9,14 @@ use jid::BareJid;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::account::access::{Accounts, LoginFailure};
 use crate::account::account::Account;
 use crate::account::actor::Actor;
 use crate::account::connect::Connector;
 use crate::account::domain::Domain;
+use crate::account::gauge::Standing;
 use crate::account::guard::{Attempt, Guard};
 use crate::account::handle::{Handle, ToAccount};
 use crate::account::keys::{self, DeadKeys};
@@ -101,6 +102,11 @@ impl Registry {
         self.tell(account, ToAccount::KeysChanged);
     }
 
+    /// The accounts that are live, and their handles.
+    pub(super) fn live(&self) -> Vec<(BareJid, Handle)> {
+        self.live.iter().map(|entry| (entry.key().clone(), entry.value().clone())).collect()
+    }
+
     /// The account is no longer enrolled: who comes now passes through, and the live session ends.
     pub(super) fn retire(&self, account: &BareJid) {
         self.dead_keys.remove(account);
@@ -141,7 +147,7 @@ impl Registry {
             // Handles are only given out under this lock: if this is the only one, nobody can come any more.
             live.remove_if(&key, |_, handle| handle.sender().strong_count() == 1).is_some()
         });
-        let actor = Actor::new(jid, machine, connector, inbox, self.shutdown.clone(), forget);
+        let actor = Actor::new(jid, machine, connector, inbox, self.shutdown.clone(), forget, handle.gauge().clone());
         self.tasks.spawn(actor.run());
         Some(handle)
     }
@@ -206,12 +212,22 @@ impl Accounts for Registry {
     }
 
     async fn handle(&self, account: &BareJid) -> Option<Handle> {
-        if let Some(handle) = self.live.get(account) {
-            return Some(handle.clone());
+        let live = self.live.get(account).map(|handle| handle.clone());
+        if let Some(handle) = live {
+            // A client of the account has logged in: what the operator has ended may begin again (S25).
+            if handle.gauge().standing() == Standing::Killed {
+                let _ = handle.sender().try_send(ToAccount::KeysChanged);
+            }
+            return Some(handle);
         }
         let domain = self.domains.get(account.domain().as_str())?;
         let enrolment = match keys::read(&self.store, account).await {
-            Ok(found) => found.filter(|e| e.upstream == domain.upstream_id)?,
+            Ok(None) => return None,
+            Ok(Some(found)) if found.upstream != domain.upstream_id => {
+                info!(%account, bound_to = found.upstream, "the kept keys are of another server, and not used");
+                return None;
+            }
+            Ok(Some(found)) => found,
             Err(error) => {
                 warn!(%account, %error, "cannot read the enrolment: its rooms are left to its clients");
                 return None;

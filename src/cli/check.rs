@@ -1,13 +1,15 @@
-//! `minimix-proxy check`: all that can be found wrong without listening or dialling.
+//! `minimix-proxy check`: all that can be found wrong without listening or dialling. Names are looked up.
+
+mod files;
+mod limits;
+mod upstream;
 
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::config::{Config, Flags, UpstreamTls};
-use crate::net::tls::{ClientTls, ServerTls};
+use crate::config::{Config, Flags};
+use crate::net::tls::ServerTls;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -24,6 +26,15 @@ impl Report {
     /// Whether the proxy can run.
     pub fn is_ok(&self) -> bool {
         self.errors.is_empty()
+    }
+}
+
+impl Report {
+    /// As `--json` shows it: one line; the fields are stable.
+    pub fn to_json(&self) -> String {
+        let Report { fine, warnings, errors } = self;
+        let all = serde_json::json!({ "ok": self.is_ok(), "errors": errors, "warnings": warnings, "fine": fine });
+        format!("{all}\n")
     }
 }
 
@@ -68,60 +79,17 @@ fn check_config(config: &Config, report: &mut Report) {
             }
             Err(error) => report.errors.push(format!("{}: {error}", domain.name)),
         }
-        check_readable_by_others(&domain.key, report);
-        let upstream = &domain.upstream;
-        if upstream.tls != UpstreamTls::None
-            && let Err(error) = ClientTls::new(upstream.ca.as_deref())
-        {
-            report.errors.push(format!("{}: {error}", domain.name));
-        }
-        let place = upstream.address.as_ref().map_or("found by SRV records".to_owned(), ToString::to_string);
-        report.fine.push(format!("{}: server {place} (tls {})", domain.name, word(upstream.tls)));
-        if let Some(address) = &upstream.address
-            && let Ok(ip) = address.host.parse()
-            && config.listen.iter().any(|l| l.address == std::net::SocketAddr::new(ip, address.port))
-        {
-            let line = "upstream.address is where the proxy itself listens; set it to the server's own address";
-            report.errors.push(format!("{}: {line}", domain.name));
-        }
+        files::check_private_key(&domain.key, report);
+        upstream::check(domain, config, report);
     }
-    check_data(&config.data, report);
-    if config.key_file.exists() && mode(&config.key_file).is_some_and(|mode| mode & 0o077 != 0) {
-        report.errors.push(format!(
-            "key_file {0} can be read by others: chmod 600 {0}; if others had access, make a new one",
-            config.key_file.display()
-        ));
-    }
+    files::check_data(&config.data, report);
+    files::check_key_file(config, report);
+    limits::check(config, report);
 }
 
 /// How a value is written in the configuration.
 fn word(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
-}
-
-fn mode(path: &Path) -> Option<u32> {
-    std::fs::metadata(path).ok().map(|meta| meta.permissions().mode())
-}
-
-fn check_readable_by_others(key: &Path, report: &mut Report) {
-    if mode(key).is_some_and(|mode| mode & 0o007 != 0) {
-        report.warnings.push(format!("the private key {0} can be read by everybody: chmod 600 {0}", key.display()));
-    }
-}
-
-fn check_data(data: &Path, report: &mut Report) {
-    match std::fs::metadata(data) {
-        Ok(meta) if !meta.is_dir() => {
-            report.errors.push(format!("data {} is not a directory; name another one", data.display()));
-        }
-        Ok(meta) => {
-            report.fine.push(format!("store in {}", data.display()));
-            if meta.permissions().mode() & 0o077 != 0 {
-                report.warnings.push(format!("data {0} is open to others: chmod 700 {0}", data.display()));
-            }
-        }
-        Err(_) => report.fine.push(format!("store in {} (will be made)", data.display())),
-    }
 }
 
 #[cfg(test)]

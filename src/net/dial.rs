@@ -94,13 +94,30 @@ impl Upstream {
         }
     }
 
-    async fn try_targets(&self, domain: &str, origin: Origin) -> Result<Dialled, DialError> {
-        let targets = match &self.address {
-            Some(Address { host, port }) => {
-                vec![Target { host: host.clone(), port: *port, direct: self.tls == UpstreamTls::Direct }]
+    /// Where the server of `domain` is, as far as names tell, within `limits.dial_timeout`. Nothing is connected.
+    pub async fn addresses(&self, domain: &str) -> Result<Vec<SocketAddr>, DialError> {
+        let found = async {
+            let mut all = Vec::new();
+            for target in self.targets(domain).await? {
+                all.extend(resolve::addresses(&target).await?);
             }
-            None => self.resolver.targets(domain, self.tls).await?,
+            Ok(all)
         };
+        let late = DialError::Timeout { what: self.describe(domain), after: self.timeout };
+        timeout(self.timeout, found).await.unwrap_or(Err(late))
+    }
+
+    async fn targets(&self, domain: &str) -> Result<Vec<Target>, DialError> {
+        match &self.address {
+            Some(Address { host, port }) => {
+                Ok(vec![Target { host: host.clone(), port: *port, direct: self.tls == UpstreamTls::Direct }])
+            }
+            None => self.resolver.targets(domain, self.tls).await,
+        }
+    }
+
+    async fn try_targets(&self, domain: &str, origin: Origin) -> Result<Dialled, DialError> {
+        let targets = self.targets(domain).await?;
         let mut last = None;
         for target in &targets {
             match self.try_target(domain, target, origin).await {

@@ -19,6 +19,7 @@ use super::closing::{condition, no_room};
 use super::plaintext::Plaintext;
 use super::refusal::Refusals;
 use super::secured::Secured;
+use super::sessions::Sessions;
 use super::task::Relay;
 use crate::account::access::Accounts;
 use crate::account::guard::Guard;
@@ -54,6 +55,8 @@ pub struct Floor<A> {
     pub accounts: A,
     /// Turns true when the process is to end.
     pub shutdown: watch::Receiver<bool>,
+    /// The client sessions, for the operator.
+    pub sessions: Arc<Sessions>,
     /// The next [`ClientId`]; begins at 0.
     pub next_client: AtomicU64,
 }
@@ -156,8 +159,8 @@ async fn accept<A: Accounts>(
     let shown = accepted.sni.is_some().then(|| Covers(Box::new(move |domain| certificate.covers(domain))));
     let mut down = Link::new(accepted.socket, floor.limits.before_login());
     down.set_share(floor.buffers.share());
-    let (up, attempt, actions, connected_to) = (None, None, VecDeque::new(), ends.server);
-    let secured = Secured { down, up, machine, actions, floor, peer, connected_to, attempt };
+    let (up, attempt, actions, connected_to, tls) = (None, None, VecDeque::new(), ends.server, listen.tls);
+    let secured = Secured { down, up, machine, actions, floor, peer, connected_to, tls, attempt };
     secured.run(shown, deadline).await
 }
 

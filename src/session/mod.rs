@@ -11,4 +11,5 @@ pub mod refusal;
 mod secured;
 #[expect(clippy::module_inception)]
 pub mod session;
+pub mod sessions;
 pub mod task;

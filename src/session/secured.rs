@@ -15,6 +15,7 @@ use super::task::Relay;
 use crate::account::access::Accounts;
 use crate::account::guard::{Attempt, Trust, Who};
 use crate::account::handle::ClientId;
+use crate::config::ListenTls;
 use crate::net::dial::Dialled;
 use crate::net::link::{Event, Link, LinkError};
 use crate::net::proxy_protocol::{Ends, Origin};
@@ -34,6 +35,7 @@ pub(super) struct Secured<A> {
     pub(super) connected_to: SocketAddr,
     /// The attempt to log in that is under way. Dropped with the stream, it has failed.
     pub(super) attempt: Option<Attempt>,
+    pub(super) tls: ListenTls,
 }
 
 impl<A: Accounts> Secured<A> {
@@ -198,7 +200,8 @@ impl<A: Accounts> Secured<A> {
         let session = Session::new(&bound, session_jid.as_deref(), &ids::random());
         let client = ClientId(self.floor.next_client.fetch_add(1, Ordering::Relaxed));
         let links = (self.down, self.up?.link);
-        Some(Box::new(Relay::new(links, session, &bound, client, self.peer, handle, &self.floor)))
+        let registered = self.floor.sessions.register(client, &bound.jid, self.peer, self.tls);
+        Some(Box::new(Relay::new(links, session, &bound, registered, self.peer, handle, &self.floor)))
     }
 }
 

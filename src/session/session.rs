@@ -114,6 +114,11 @@ impl Session {
         &self.jid
     }
 
+    /// How many rooms it has by its account; `None`: its joins pass through.
+    pub fn rooms(&self) -> Option<usize> {
+        self.account.as_ref().map(|account| account.routes.len() - account.own)
+    }
+
     /// Takes an element from the client.
     pub fn from_client(&mut self, stanza: Stanza, out: &mut Vec<Output>) {
         if stanza.kind() == Kind::Other {

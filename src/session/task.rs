@@ -17,6 +17,7 @@ use super::accept::Floor;
 use super::closing::{End, FAREWELL, Last, close, condition, server_fault};
 use super::pace::Pace;
 use super::session::{Output, Session};
+use super::sessions::Registered;
 use crate::account::handle::{ClientId, Handle, Inbox, ToAccount, ToClient, queue};
 use crate::net::link::{Event, Link, LinkError};
 use crate::stream::negotiation::Bound;
@@ -57,6 +58,8 @@ pub struct Relay {
     session: Session,
     peer: SocketAddr,
     client: ClientId,
+    /// Its place among all sessions: the operator may end it.
+    registered: Registered,
     /// The client's JID as it stands in XML.
     jid: Box<str>,
     close_down: Box<str>,
@@ -90,6 +93,7 @@ enum Happened {
     Account(Option<ToClient>),
     Room,
     Late,
+    Killed,
     Shutdown,
 }
 
@@ -98,7 +102,7 @@ impl Relay {
         (down, mut up): (Link, Link),
         session: Session,
         bound: &Bound,
-        client: ClientId,
+        registered: Registered,
         peer: SocketAddr,
         handle: Option<Handle>,
         floor: &Floor<A>,
@@ -106,12 +110,14 @@ impl Relay {
         let limits = &floor.limits;
         let received = down.received();
         up.skip_oversize();
+        registered.note(session.rooms());
         Relay {
             down,
             up,
             session,
             peer,
-            client,
+            client: registered.id(),
+            registered,
             jid: escape(bound.jid.as_str()).into(),
             close_down: bound.close_down.as_str().into(),
             close_up: bound.close_up.as_str().into(),
@@ -181,6 +187,7 @@ impl Relay {
             item = receive(&mut self.inbox), if reads_server => Happened::Account(item),
             () = room(sender) => Happened::Room,
             () = until(late) => Happened::Late,
+            () = self.registered.killed() => Happened::Killed,
             _ = self.shutdown.wait_for(|down| *down) => Happened::Shutdown,
         }
     }
@@ -194,8 +201,11 @@ impl Relay {
             Happened::Client(None) | Happened::Server(None) => {}
             Happened::Room => self.pump(),
             Happened::Late => self.late()?,
+            // RFC 6120 §4.9.3.16: whoever comes back has to authenticate anew.
+            Happened::Killed => return Err(End::client(StreamCondition::Reset, "ended by the operator")),
             Happened::Shutdown => return Err(End::client(StreamCondition::SystemShutdown, "")),
         }
+        self.registered.note(self.session.rooms());
         self.stalled = match self.stalled {
             _ if self.down.queued() < HIGH_WATER => None,
             since => since.or_else(|| Some(Instant::now())),
@@ -384,7 +394,8 @@ impl Relay {
         info!(peer = %self.peer, jid = %self.jid(), why = end.why, "session ended");
         end.down.queue(&mut self.down, &self.close_down);
         end.up.queue(&mut self.up, &self.close_up);
-        let Relay { down, up, handle, waiting, introduced, .. } = *self;
+        let Relay { down, up, handle, waiting, introduced, registered, .. } = *self;
+        drop(registered);
         let account = async move {
             // What the client said before it ended was said. Then, as `introduced` is dropped, the account learns
             // that it is gone.

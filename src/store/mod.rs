@@ -273,16 +273,6 @@ fn new_resource() -> Result<String, StoreError> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-impl std::fmt::Display for Summary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kept = match self.keys_for {
-            Some(hash) => format!("keys for {}", Mechanism::Scram(hash).name()),
-            None => "password".to_owned(),
-        };
-        write!(f, "{}\t{kept}\t{}", self.account, self.upstream)
-    }
-}
-
 impl Enrolment {
     fn summary(&self) -> Summary {
         let keys_for = match &self.secret {

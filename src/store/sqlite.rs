@@ -78,6 +78,11 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// The database of the store in `dir`.
+    pub fn file(dir: &Path) -> PathBuf {
+        dir.join(DATABASE)
+    }
+
     /// A panic elsewhere cannot leave a transaction half done: it is rolled back when dropped.
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

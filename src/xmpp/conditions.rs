@@ -42,6 +42,7 @@ conditions! {
         NotWellFormed = "not-well-formed",
         PolicyViolation = "policy-violation",
         RemoteConnectionFailed = "remote-connection-failed",
+        Reset = "reset",
         ResourceConstraint = "resource-constraint",
         RestrictedXml = "restricted-xml",
         SystemShutdown = "system-shutdown",

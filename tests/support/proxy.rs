@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 pub struct Setup {
     /// `None`: the proxy itself.
     upstream: Option<SocketAddr>,
+    /// Its address written otherwise.
+    upstream_name: Option<String>,
     upstream_tls: &'static str,
     upstream_ca: Option<PathBuf>,
     auth: Option<&'static str>,
@@ -42,6 +44,7 @@ impl Setup {
     pub fn upstream(upstream: SocketAddr, tls: &'static str) -> Setup {
         Setup {
             upstream: Some(upstream),
+            upstream_name: None,
             upstream_tls: tls,
             upstream_ca: None,
             auth: None,
@@ -77,6 +80,11 @@ impl Setup {
     /// Tables of a configuration file, beside the flags.
     pub fn config(self, toml: &str) -> Setup {
         Setup { config: toml.to_owned(), ..self }
+    }
+
+    /// Another server, or the same by another name: `localhost:15222`.
+    pub fn upstream_named(self, address: &str) -> Setup {
+        Setup { upstream_name: Some(address.to_owned()), ..self }
     }
 
     /// The authority to trust upstream.
@@ -235,6 +243,11 @@ impl Proxy {
         self.launch().unwrap_or_else(|why| panic!("the proxy does not start again: {why}"));
     }
 
+    /// Changes how it is started, from the next start on.
+    pub fn change(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        self.setup = change(self.setup.clone());
+    }
+
     /// Allows ERROR lines with this text from now on.
     pub fn allow(&mut self, text: &str) {
         self.setup.allow.push(text.to_owned());
@@ -265,7 +278,8 @@ impl Proxy {
         if !setup.networks.is_empty() || !setup.config.is_empty() {
             flag("--config", path(&self.config_file()));
         }
-        flag("--upstream", setup.upstream.unwrap_or(self.starttls()).to_string());
+        let upstream = setup.upstream.unwrap_or(self.starttls()).to_string();
+        flag("--upstream", setup.upstream_name.clone().unwrap_or(upstream));
         flag("--upstream-tls", setup.upstream_tls.to_owned());
         flag("--cert", path(&self.certs.chain));
         flag("--key", path(&self.certs.key));

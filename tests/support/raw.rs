@@ -78,16 +78,14 @@ impl Raw {
         Raw { io: Box::new(socket), got: Vec::new(), at: 0, jid: String::new() }
     }
 
-    /// Plain TCP from a loopback address of one's own, 127.0.0.x.
-    pub async fn plain_from(source: u8, address: SocketAddr) -> Raw {
-        Raw::on(connect_from(&format!("127.0.0.{source}"), address).await)
+    /// Plain TCP from another address of loopback than 127.0.0.1.
+    pub async fn plain_from(from: impl Into<Ipv4Addr>, address: SocketAddr) -> Raw {
+        Raw::over(connect_from(&from.into().to_string(), address).await)
     }
 
-    /// TLS from the first byte, from 127.0.0.x.
-    pub async fn direct_from(source: u8, address: SocketAddr, tls: &TlsConnector) -> Raw {
-        let name = ServerName::try_from("localhost").expect("a name");
-        let socket = connect_from(&format!("127.0.0.{source}"), address).await;
-        Raw::on(timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS"))
+    /// TLS from the first byte, from another address of loopback than 127.0.0.1.
+    pub async fn direct_from(from: impl Into<Ipv4Addr>, address: SocketAddr, tls: &TlsConnector) -> Raw {
+        Raw::direct_over(connect_from(&from.into().to_string(), address).await, "localhost", tls).await
     }
 
     /// On whatever is connected.
@@ -109,17 +107,6 @@ impl Raw {
     pub async fn direct_over(socket: TcpStream, name: &str, tls: &TlsConnector) -> Raw {
         socket.set_nodelay(true).expect("set TCP_NODELAY");
         let name = ServerName::try_from(name.to_owned()).expect("a name");
-        let io = timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS");
-        Raw { io: Box::new(io), got: Vec::new(), at: 0, jid: String::new() }
-    }
-
-    /// TLS from the first byte, from another address of loopback than 127.0.0.1.
-    pub async fn direct_from(from: Ipv4Addr, address: SocketAddr, tls: &TlsConnector) -> Raw {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind((from, 0).into()).expect("bind to the address");
-        let socket = socket.connect(address).await.expect("connect");
-        socket.set_nodelay(true).expect("set TCP_NODELAY");
-        let name = ServerName::try_from("localhost").expect("a name");
         let io = timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").expect("TLS");
         Raw { io: Box::new(io), got: Vec::new(), at: 0, jid: String::new() }
     }
@@ -233,22 +220,6 @@ impl Raw {
             }
         };
         timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("silence".to_owned()))
-    }
-
-    /// Reads until `piece` has come; false if the connection ends before.
-    pub async fn try_expect(&mut self, piece: &str) -> bool {
-        let read = async {
-            loop {
-                if let Some(at) = self.unread().find(piece) {
-                    self.at += at + piece.len();
-                    return true;
-                }
-                if !self.io.read_buf(&mut self.got).await.is_ok_and(|n| n > 0) {
-                    return false;
-                }
-            }
-        };
-        timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("silence instead of {piece:?}"))
     }
 
     /// Reads to the end: what came since the last `expect`, and whether the end was in good order (TLS: with a

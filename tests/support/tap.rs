@@ -53,4 +53,9 @@ impl Tap {
         let at = memchr::memmem::find(&up, bytes.as_ref())?;
         Some(String::from_utf8_lossy(&up[at.saturating_sub(100)..up.len().min(at + 200)]).into_owned())
     }
+
+    /// How often these bytes went to the server.
+    pub fn count(&self, bytes: impl AsRef<[u8]>) -> usize {
+        memchr::memmem::find_iter(&self.up.lock().expect("bytes"), bytes.as_ref()).count()
+    }
 }

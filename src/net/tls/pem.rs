@@ -17,6 +17,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{TlsError, provider};
 
+/// A certificate that ends within so many seconds (two weeks) should have been renewed by now.
+const SOON: i64 = 14 * 86400;
+
 /// All PEM blocks of a file. `rustls-pemfile` is archived (RUSTSEC-2025-0134): this function alone uses it.
 fn read_pem(what: &'static str, path: &Path) -> Result<Vec<Item>, TlsError> {
     let unreadable = |cause: std::io::Error| {
@@ -119,6 +122,11 @@ impl CertificateFiles {
         if validity.not_after.timestamp() < now {
             warnings
                 .push(format!("the certificate {path} expired on {}: renew it, then send SIGHUP", validity.not_after));
+        } else if validity.not_after.timestamp() < now + SOON {
+            warnings.push(format!(
+                "the certificate {path} expires on {}: renew it before, then send SIGHUP",
+                validity.not_after
+            ));
         } else if validity.not_before.timestamp() > now {
             warnings.push(format!(
                 "the certificate {path} is not valid before {}: check the clock of this machine",

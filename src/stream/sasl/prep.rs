@@ -2,7 +2,9 @@
 
 use super::SaslError;
 use secrecy::{ExposeSecret, SecretString};
+use std::borrow::Cow;
 use stringprep::{saslprep, tables};
+use zeroize::Zeroizing;
 
 /// Prepares a query string: code points that Unicode 3.2 did not know yet (emoji) pass as they are, as
 /// RFC 3454 §7 allows and servers with libidn do; `None` if prohibited or empty.
@@ -15,15 +17,25 @@ pub(super) fn query(text: &str) -> Option<String> {
     while let Some(at) = rest.find(tables::unassigned_code_point) {
         let (before, unassigned) = rest.split_at(at);
         let length = unassigned.chars().next().map_or(0, char::len_utf8);
-        prepared.push_str(&saslprep(before).ok()?);
+        push(&mut prepared, before)?;
         prepared.push_str(&unassigned[..length]);
         rest = &unassigned[length..];
     }
-    prepared.push_str(&saslprep(rest).ok()?);
+    push(&mut prepared, rest)?;
     (!prepared.is_empty()).then_some(prepared)
+}
+
+/// Appends a stretch, prepared. It may be a password's: what was made on the way is wiped.
+fn push(prepared: &mut String, stretch: &str) -> Option<()> {
+    match saslprep(stretch).ok()? {
+        Cow::Borrowed(same) => prepared.push_str(same),
+        Cow::Owned(other) => prepared.push_str(&Zeroizing::new(other)),
+    }
+    Some(())
 }
 
 /// Prepares a password.
 pub(super) fn password(password: &SecretString) -> Result<SecretString, SaslError> {
-    query(password.expose_secret()).map(SecretString::from).ok_or(SaslError::Unpreparable { what: "password" })
+    let prepared = query(password.expose_secret()).map(Zeroizing::new);
+    prepared.map(|text| SecretString::from(text.as_str())).ok_or(SaslError::Unpreparable { what: "password" })
 }
