@@ -72,7 +72,7 @@ impl World {
         let told = log.lines().filter(|l| l.contains("login refused: too many failed logins"));
         let about = |l: &&str| {
             l.contains(&format!("peer=127.0.0.{last}:"))
-                && l.contains(&format!("{user}@localhost"))
+                && l.contains(&format!("{}@localhost", user.to_lowercase()))
                 && l.contains(&format!("limit=login_failures_per_{limit}"))
         };
         assert!(told.clone().any(|l| about(&l)), "{:?}", told.collect::<Vec<_>>());
@@ -247,7 +247,8 @@ async fn s03_the_kept_keys_vouch() {
         let server = Server::start(Kind::Prosody, Options { hashed, ..Options::default() });
         let world = World::start(Setup::before(&server), "login_failures_per_server = 4");
         world.right(1, "alice").await;
-        for last in 2..6 {
+        // In the clear, enrolling has cost a failure already: the keys were of no use a second time.
+        for last in if hashed { 2..6 } else { 2..5 } {
             world.wrong(last, &format!("nobody{last}")).await;
         }
         world.refused(9, "bob", "server").await;
@@ -278,10 +279,17 @@ async fn guess(world: &World) -> Vec<String> {
     outcomes
 }
 
+/// What ejabberd says on its standard output; its log file comes later.
+fn said(server: &Server) -> String {
+    std::fs::read_to_string(server.dir().join("output.log")).expect("ejabberd's output")
+}
+
 fn fail2ban() -> (Server, Setup) {
     // The module as it is packaged: 20 failures in a row, an hour.
     let extra = "  mod_fail2ban: {}".to_owned();
-    let server = Server::start(Kind::Ejabberd, Options { extra, ..Options::default() });
+    let mut options = Options { extra, ..Options::default() };
+    options.users.extend(["dave", "erin"].map(|user| (user.to_owned(), password(user))));
+    let server = Server::start(Kind::Ejabberd, options);
     let setup = Setup::before(&server).auth("mixed");
     (server, setup)
 }
@@ -292,6 +300,7 @@ async fn s03_a_guesser_is_stopped_before_ejabberd_bans_the_proxy() {
     let (server, setup) = fail2ban();
     let world = World::start(setup, "");
     world.right(1, "alice").await;
+    world.right(1, "dave").await;
     let guesses = guess(&world).await;
     assert!(guesses.iter().any(|g| g == "not-authorized"), "{guesses:?}");
     let stopped = guesses.iter().position(|g| g == "temporary-auth-failure").expect("the guesser is stopped");
@@ -299,8 +308,8 @@ async fn s03_a_guesser_is_stopped_before_ejabberd_bans_the_proxy() {
     // Who is known at her address, and whom the kept keys vouch for at another; and then anybody.
     world.right(1, "alice").await;
     assert_eq!(guess(&world).await.len(), 60);
-    world.right(20, "alice").await;
-    world.right(21, "bob").await;
+    world.right(20, "dave").await;
+    world.right(21, "erin").await;
     // While he goes on.
     let logins = async {
         for _ in 0..10 {
@@ -309,7 +318,7 @@ async fn s03_a_guesser_is_stopped_before_ejabberd_bans_the_proxy() {
     };
     tokio::join!(guess(&world), logins);
     world.right(1, "alice").await;
-    let log = server.log();
+    let log = said(&server);
     assert!(log.contains("Failed c2s"), "{log}");
     assert!(!log.contains("failed authentications"), "{log}");
 }
@@ -323,7 +332,8 @@ async fn s03_without_limits_ejabberd_bans_the_proxy() {
     world.right(1, "alice").await;
     let guesses = guess(&world).await;
     assert!(guesses.iter().any(|g| g == "no stream"), "{guesses:?}");
-    assert!(server.log().contains("(20) failed authentications"), "{}", server.log());
+    let log = said(&server);
+    assert!(log.contains("(20) failed authentications"), "{log}");
     let mut client = Raw::direct(world.proxy.direct_tls(), &world.tls).await;
     client.send(raw::HEADER).await;
     assert!(client.try_expect("</stream:features>").await.is_err(), "the ban is everybody's");
