@@ -338,3 +338,86 @@ async fn s03_without_limits_ejabberd_bans_the_proxy() {
     client.send(raw::HEADER).await;
     assert!(client.try_expect("</stream:features>").await.is_err(), "the ban is everybody's");
 }
+
+/// Kept keys that failed once are not tried again until a login; account sessions count at the server like all else.
+#[tokio::test(flavor = "multi_thread")]
+async fn s03_kept_keys_are_tried_once() {
+    use minimix_proxy::account::connect::{ConnectError, Connector};
+    use minimix_proxy::account::domain::Domain;
+    use minimix_proxy::account::guard::{Guard, Limit};
+    use minimix_proxy::account::keys::DeadKeys;
+    use minimix_proxy::config::{Config, Flags};
+    use minimix_proxy::net::dial::Upstream;
+    use minimix_proxy::store::{MemoryStore, Store};
+    use minimix_proxy::stream::sasl::Secret;
+    use std::sync::{Arc, Mutex};
+
+    let server = Scripted::start(quiet).await;
+    let text = |text: &str| Some(text.to_owned());
+    let flags = Flags {
+        domain: text("localhost"),
+        listen: text("127.0.0.1:0"),
+        cert: Some("cert".into()),
+        key: Some("key".into()),
+        data: Some("data".into()),
+        upstream: text(&server.address.to_string()),
+        upstream_tls: Some(minimix_proxy::config::UpstreamTls::None),
+        ..Flags::default()
+    };
+    let mut config = Config::load(&flags).expect("a configuration");
+    config.limits.logins.per_server = 2;
+    let domain = Domain {
+        name: "localhost".into(),
+        upstream: Upstream::new(&config.domains[0].upstream, &config.limits, Arc::new([])).expect("an upstream"),
+        upstream_id: "here".into(),
+        allow_plain: false,
+        keep_password: true,
+        limits: config.limits.clone(),
+        best_mechanism: Mutex::default(),
+    };
+    let store = Arc::new(MemoryStore::new());
+    let keep = |user: &str, password: &str| {
+        let account = jid::BareJid::new(&format!("{user}@localhost")).expect("a JID");
+        let secret = Secret::Password(secrecy::SecretString::from(password));
+        let enrolment = store.put_enrolment(&account, "here", &secret, 1).expect("enrol");
+        account.with_resource_str(&enrolment.resource).expect("a full JID")
+    };
+    let connector = Connector {
+        domain: Arc::new(domain),
+        store: store.clone(),
+        pace: Arc::new(tokio::sync::Semaphore::new(1)),
+        timeout: PATIENCE,
+        guard: Guard::new(config.limits.logins, [("localhost".to_owned(), true)]),
+        dead_keys: DeadKeys::default(),
+    };
+    let open = |session: &jid::FullJid| connector.clone().open(session.clone());
+
+    let alice = keep("alice", "old");
+    let error = open(&alice).await.expect_err("a wrong password");
+    assert!(matches!(error, ConnectError::Login(_)) && error.needs_login(), "{error}");
+    for _ in 0..3 {
+        let error = open(&alice).await.expect_err("keys that failed");
+        assert!(matches!(error, ConnectError::DeadKeys(_)) && error.needs_login(), "{error}");
+    }
+    assert_eq!((server.connections(), heard(&server)), (1, 1), "the server hears of them once");
+
+    // The second failure is the last that the server is to hear; and that is no fault of the keys.
+    let (bob, carol) = (keep("bob", "old"), keep("carol", &password("carol")));
+    open(&bob).await.expect_err("a wrong password");
+    let error = open(&carol).await.expect_err("too many");
+    assert!(matches!(error, ConnectError::Limited(Limit::Server)) && !error.needs_login(), "{error}");
+    assert_eq!(heard(&server), 2);
+
+    // After a login with the right password they are tried again, and success forgives.
+    let connector =
+        Connector { guard: Guard::new(config.limits.logins, [("localhost".to_owned(), true)]), ..connector };
+    let open = |session: &jid::FullJid| connector.clone().open(session.clone());
+    keep("alice", &password("alice"));
+    connector.dead_keys.remove(&alice.to_bare());
+    connector.dead_keys.remove(&bob.to_bare());
+    open(&bob).await.expect_err("a wrong password");
+    open(&alice).await.expect("the right password");
+    let erin = keep("erin", "old");
+    open(&erin).await.expect_err("a wrong password");
+    open(&carol).await.expect("one failure in a row is not too many");
+}

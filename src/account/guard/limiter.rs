@@ -96,6 +96,8 @@ pub struct Ticket {
     domain: String,
     /// A place in the server's count is reserved.
     at_server: bool,
+    /// The server's failures, in all, when this began.
+    before: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -209,6 +211,8 @@ struct Known {
 #[derive(Debug)]
 struct Server {
     count: Count,
+    /// All failures ever.
+    total: u64,
     /// False: it sees the clients' own addresses.
     limited: bool,
 }
@@ -228,7 +232,7 @@ pub struct Limiter {
 impl Limiter {
     /// For these domains; `true` for one whose server sees one address for all clients.
     pub fn new(limits: LoginLimits, domains: impl IntoIterator<Item = (String, bool)>, now: Instant) -> Self {
-        let server = |(name, limited)| (name, Server { count: Count::new(now), limited });
+        let server = |(name, limited)| (name, Server { count: Count::new(now), total: 0, limited });
         let counts = || Counts { map: HashMap::new(), most: MOST };
         Limiter {
             limits,
@@ -273,6 +277,7 @@ impl Limiter {
             }
         }
         let at_server = server.is_some();
+        let before = server.as_ref().map_or(0, |server| server.total);
         if let Some(server) = server {
             server.count.in_flight += 1;
         }
@@ -286,12 +291,12 @@ impl Limiter {
                 self.accounts.entry(key, now, limits.window).in_flight += 1;
             }
         }
-        Verdict::Go(Ticket { address, account, known, domain: who.domain.to_owned(), at_server })
+        Verdict::Go(Ticket { address, account, known, domain: who.domain.to_owned(), at_server, before })
     }
 
     /// How an attempt ended.
     pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, now: Instant) {
-        let Ticket { address, account, known, domain, at_server } = ticket;
+        let Ticket { address, account, known, domain, at_server, before } = ticket;
         if at_server && let Some(server) = self.servers.get_mut(&domain) {
             server.count.in_flight = server.count.in_flight.saturating_sub(1);
         }
@@ -304,12 +309,15 @@ impl Limiter {
         match outcome {
             Outcome::Success => {
                 account.into_iter().for_each(|key| self.accounts.reset(key));
-                self.server_said(&domain, true, now);
+                // What failed since this began may have failed after it at the server: it goes on counting.
+                if let Some(Server { count, total, .. }) = self.servers.get_mut(&domain) {
+                    count.failures = count.failures.min(u32::try_from(*total - before).unwrap_or(u32::MAX));
+                }
                 self.remember(address, account, now);
             }
             Outcome::Failure | Outcome::Unanswered => {
                 if outcome == Outcome::Failure {
-                    self.server_said(&domain, false, now);
+                    self.failed_at_server(&domain, now);
                 }
                 self.client_failed(address, account, now);
             }
@@ -317,13 +325,12 @@ impl Limiter {
         }
     }
 
-    /// The server said yes or no to a login that nobody asked for here.
-    pub fn server_said(&mut self, domain: &str, success: bool, now: Instant) {
+    /// The server said no to a login that nobody asked for here.
+    pub fn failed_at_server(&mut self, domain: &str, now: Instant) {
         let window = self.limits.window;
-        match self.servers.get_mut(domain) {
-            Some(server) if success => server.count.failures = 0,
-            Some(server) => server.count.fail(now, window),
-            None => {}
+        if let Some(server) = self.servers.get_mut(domain) {
+            server.count.fail(now, window);
+            server.total += 1;
         }
     }
 
