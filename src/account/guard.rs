@@ -1,5 +1,6 @@
 //! Who may try to log in (S3): the shell of [`limiter`], shared by all sessions and account sessions.
 
+mod counts;
 pub mod limiter;
 
 use std::future::Future;

@@ -16,10 +16,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jid::BareJid;
 
+use super::counts::{Count, Counts, Room};
 use crate::config::LoginLimits;
 use crate::stream::negotiation::Outcome;
 
@@ -98,107 +99,6 @@ pub struct Ticket {
     at_server: bool,
     /// The server's failures, in all, when this began.
     before: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Count {
-    failures: u32,
-    last: Instant,
-    in_flight: u32,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Room {
-    Some,
-    Taken,
-    None,
-}
-
-impl Count {
-    fn new(now: Instant) -> Count {
-        Count { failures: 0, last: now, in_flight: 0 }
-    }
-
-    fn forget_old(&mut self, now: Instant, window: Duration) {
-        if now.saturating_duration_since(self.last) >= window {
-            self.failures = 0;
-        }
-    }
-
-    fn room(&mut self, now: Instant, window: Duration, limit: u32) -> Room {
-        self.forget_old(now, window);
-        match () {
-            () if self.failures >= limit => Room::None,
-            () if self.failures.saturating_add(self.in_flight) >= limit => Room::Taken,
-            () => Room::Some,
-        }
-    }
-
-    fn fail(&mut self, now: Instant, window: Duration) {
-        self.forget_old(now, window);
-        self.failures = self.failures.saturating_add(1);
-        self.last = now;
-    }
-
-    fn is_idle(&self) -> bool {
-        self.failures == 0 && self.in_flight == 0
-    }
-}
-
-/// A bounded map of counts.
-#[derive(Debug)]
-struct Counts {
-    map: HashMap<u64, Count>,
-    most: usize,
-}
-
-impl Counts {
-    fn room(&mut self, key: u64, now: Instant, window: Duration, limit: u32) -> Room {
-        self.map.get_mut(&key).map_or(Room::Some, |count| count.room(now, window, limit))
-    }
-
-    fn entry(&mut self, key: u64, now: Instant, window: Duration) -> &mut Count {
-        if self.map.len() >= self.most && !self.map.contains_key(&key) {
-            self.make_room(now, window);
-        }
-        self.map.entry(key).or_insert_with(|| Count::new(now))
-    }
-
-    /// Drops what has expired; if that is too little, an eighth of the rest, what counts least and is oldest.
-    fn make_room(&mut self, now: Instant, window: Duration) {
-        self.map.retain(|_, count| count.in_flight > 0 || now.saturating_duration_since(count.last) < window);
-        let few = self.most - self.most / 8;
-        if self.map.len() <= few {
-            return;
-        }
-        let idle = self.map.iter().filter(|(_, count)| count.in_flight == 0);
-        let mut ranked: Vec<_> = idle.map(|(key, count)| (count.failures, count.last, *key)).collect();
-        let excess = (self.map.len() - few).min(ranked.len());
-        if excess > 0 {
-            ranked.select_nth_unstable(excess - 1);
-            for (_, _, key) in &ranked[..excess] {
-                self.map.remove(key);
-            }
-        }
-    }
-
-    fn release(&mut self, key: u64) {
-        if let Some(count) = self.map.get_mut(&key) {
-            count.in_flight = count.in_flight.saturating_sub(1);
-            if count.is_idle() {
-                self.map.remove(&key);
-            }
-        }
-    }
-
-    fn reset(&mut self, key: u64) {
-        if let Some(count) = self.map.get_mut(&key) {
-            count.failures = 0;
-            if count.is_idle() {
-                self.map.remove(&key);
-            }
-        }
-    }
 }
 
 /// From where an account is known.

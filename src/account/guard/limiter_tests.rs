@@ -1,5 +1,7 @@
 //! The counts, by the second.
 
+use std::time::Duration;
+
 use super::*;
 
 const DOMAIN: &str = "example.org";
