@@ -20,6 +20,7 @@ use minimix_proxy::net::tls::{CertificateFiles, ClientTls, ServerTls};
 use minimix_proxy::session::accept::{Floor, serve};
 use minimix_proxy::session::admission::Admission;
 use minimix_proxy::session::refusal::Refusals;
+use minimix_proxy::stream::negotiation::Outcome;
 use minimix_proxy::stream::sasl::Plain;
 use minimix_proxy::xmpp::stanza::Stanza;
 use secrecy::SecretString;
@@ -49,12 +50,15 @@ impl Accounts for TestAccounts {
         _: &mut Dialled,
         _: &Stanza,
         plain: Plain,
-        _: Attempt,
+        attempt: Attempt,
     ) -> Result<Vec<u8>, LoginFailure> {
         use secrecy::ExposeSecret;
         self.logins.lock().unwrap().push(format!("{}@{domain}", plain.authcid));
         match plain.password.expose_secret() {
-            "secret" => Ok(Vec::new()),
+            "secret" => {
+                attempt.settle(Outcome::Success);
+                Ok(Vec::new())
+            }
             _ => Err(LoginFailure::new("not-authorized", "wrong")),
         }
     }

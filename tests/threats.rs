@@ -144,6 +144,21 @@ async fn s02_a_foreign_authzid_is_refused() {
     }
 }
 
+/// A server that binds somebody else than who logged in: that stream has no part in the other's account.
+#[tokio::test(flavor = "multi_thread")]
+async fn s02_who_is_bound_as_somebody_else_passes_through() {
+    let server = Scripted::start(quiet).await;
+    let proxy = Setup::upstream(server.address, "none").start();
+    tls(&proxy).await.log_in("bob", "own").await;
+    let line = proxy.wait_log("jid=bob@localhost/own").await;
+    assert!(line.contains("joined once per account"), "{line}");
+    server.bind_as("bob");
+    let mut alice = tls(&proxy).await;
+    assert_eq!(alice.log_in("alice", "foreign").await, "bob@localhost/foreign");
+    let line = proxy.wait_log("jid=bob@localhost/foreign").await;
+    assert!(line.contains("pass through"), "{line}");
+}
+
 /// A stream that nobody's name logged in to is pass-through, whatever JID the server binds.
 #[tokio::test(flavor = "multi_thread")]
 async fn s02_anonymous_streams_pass_through() {

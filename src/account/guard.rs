@@ -1,5 +1,6 @@
 //! Who may try to log in (S3): the shell of [`limiter`], shared by all sessions and account sessions.
 
+mod counts;
 pub mod limiter;
 
 use std::future::Future;
@@ -119,9 +120,9 @@ impl Guard {
         self.limiter().failed_unasked(address, Instant::now());
     }
 
-    /// The server said yes or no to a login that was not let in here.
-    pub fn server_said(&self, domain: &str, success: bool) {
-        self.limiter().server_said(domain, success, Instant::now());
+    /// The server said no to a login that was not let in here.
+    pub fn failed_at_server(&self, domain: &str) {
+        self.limiter().failed_at_server(domain, Instant::now());
         self.settled.notify_waiters();
     }
 }

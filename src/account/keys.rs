@@ -132,12 +132,10 @@ async fn prove(
     let attempt = log_in(domain, account, Secret::Salted(learned.clone()), None);
     let proved = login::within(timeout, async { Ok(attempt.await) }).await.map_err(ConnectError::from).and_then(|r| r);
     // It is no guess, so it needs no leave; a server that counts failures counts this one all the same.
-    match &proved {
-        Ok(_) => guard.server_said(&domain.name, true),
-        Err(ConnectError::Login(error)) if error.outcome() == Outcome::Failure => {
-            guard.server_said(&domain.name, false);
-        }
-        Err(_) => {}
+    if let Err(ConnectError::Login(error)) = &proved
+        && error.outcome() == Outcome::Failure
+    {
+        guard.failed_at_server(&domain.name);
     }
     match proved {
         Ok((_, mut session)) => {

@@ -26,6 +26,8 @@ struct Ways {
     mechanisms: Mutex<String>,
     /// The domain of the JIDs it binds.
     domain: Mutex<String>,
+    /// Whose JIDs it binds, if not of who logged in.
+    user: Mutex<Option<String>>,
     /// The text of its refusals.
     text: Mutex<String>,
     /// SCRAM's iterations, as it says them.
@@ -94,6 +96,7 @@ impl Scripted {
         let ways = Arc::new(Ways {
             mechanisms: Mutex::new(listed(mechanisms)),
             domain: Mutex::new("localhost".to_owned()),
+            user: Mutex::default(),
             text: Mutex::default(),
             iterations: Mutex::new("4096".to_owned()),
             lies: AtomicBool::new(false),
@@ -118,6 +121,11 @@ impl Scripted {
     /// Binds JIDs of another domain from now on.
     pub fn bind_to(&self, domain: &str) {
         *self.ways.domain.lock().expect("ways") = domain.to_owned();
+    }
+
+    /// Binds JIDs of this user from now on, whoever logged in.
+    pub fn bind_as(&self, user: &str) {
+        *self.ways.user.lock().expect("ways") = Some(user.to_owned());
     }
 
     /// Explains its refusals from now on, in this XML text.
@@ -191,6 +199,7 @@ async fn serve(socket: TcpStream, number: usize, ways: &Arc<Ways>, features: &st
         if stream.jid.is_empty() && stanza.contains(bind) {
             let asked = between(&stanza, "<resource>", "</resource>").map(str::to_owned);
             let domain = ways.domain.lock().expect("ways").clone();
+            let user = ways.user.lock().expect("ways").clone().unwrap_or_else(|| user.clone());
             stream.jid = format!("{user}@{domain}/{}", asked.unwrap_or_else(|| format!("made-{number}")));
             let id = attribute(&stanza, "id").unwrap_or_default();
             let answer = format!("<bind xmlns='{bind}'><jid>{}</jid></bind>", stream.jid);

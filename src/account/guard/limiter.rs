@@ -16,10 +16,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jid::BareJid;
 
+use super::counts::{Count, Counts, Room};
 use crate::config::LoginLimits;
 use crate::stream::negotiation::Outcome;
 
@@ -96,107 +97,8 @@ pub struct Ticket {
     domain: String,
     /// A place in the server's count is reserved.
     at_server: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Count {
-    failures: u32,
-    last: Instant,
-    in_flight: u32,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Room {
-    Some,
-    Taken,
-    None,
-}
-
-impl Count {
-    fn new(now: Instant) -> Count {
-        Count { failures: 0, last: now, in_flight: 0 }
-    }
-
-    fn forget_old(&mut self, now: Instant, window: Duration) {
-        if now.saturating_duration_since(self.last) >= window {
-            self.failures = 0;
-        }
-    }
-
-    fn room(&mut self, now: Instant, window: Duration, limit: u32) -> Room {
-        self.forget_old(now, window);
-        match () {
-            () if self.failures >= limit => Room::None,
-            () if self.failures.saturating_add(self.in_flight) >= limit => Room::Taken,
-            () => Room::Some,
-        }
-    }
-
-    fn fail(&mut self, now: Instant, window: Duration) {
-        self.forget_old(now, window);
-        self.failures = self.failures.saturating_add(1);
-        self.last = now;
-    }
-
-    fn is_idle(&self) -> bool {
-        self.failures == 0 && self.in_flight == 0
-    }
-}
-
-/// A bounded map of counts.
-#[derive(Debug)]
-struct Counts {
-    map: HashMap<u64, Count>,
-    most: usize,
-}
-
-impl Counts {
-    fn room(&mut self, key: u64, now: Instant, window: Duration, limit: u32) -> Room {
-        self.map.get_mut(&key).map_or(Room::Some, |count| count.room(now, window, limit))
-    }
-
-    fn entry(&mut self, key: u64, now: Instant, window: Duration) -> &mut Count {
-        if self.map.len() >= self.most && !self.map.contains_key(&key) {
-            self.make_room(now, window);
-        }
-        self.map.entry(key).or_insert_with(|| Count::new(now))
-    }
-
-    /// Drops what has expired; if that is too little, an eighth of the rest, what counts least and is oldest.
-    fn make_room(&mut self, now: Instant, window: Duration) {
-        self.map.retain(|_, count| count.in_flight > 0 || now.saturating_duration_since(count.last) < window);
-        let few = self.most - self.most / 8;
-        if self.map.len() <= few {
-            return;
-        }
-        let idle = self.map.iter().filter(|(_, count)| count.in_flight == 0);
-        let mut ranked: Vec<_> = idle.map(|(key, count)| (count.failures, count.last, *key)).collect();
-        let excess = (self.map.len() - few).min(ranked.len());
-        if excess > 0 {
-            ranked.select_nth_unstable(excess - 1);
-            for (_, _, key) in &ranked[..excess] {
-                self.map.remove(key);
-            }
-        }
-    }
-
-    fn release(&mut self, key: u64) {
-        if let Some(count) = self.map.get_mut(&key) {
-            count.in_flight = count.in_flight.saturating_sub(1);
-            if count.is_idle() {
-                self.map.remove(&key);
-            }
-        }
-    }
-
-    fn reset(&mut self, key: u64) {
-        if let Some(count) = self.map.get_mut(&key) {
-            count.failures = 0;
-            if count.is_idle() {
-                self.map.remove(&key);
-            }
-        }
-    }
+    /// The server's failures, in all, when this began.
+    before: u64,
 }
 
 /// From where an account is known.
@@ -209,6 +111,8 @@ struct Known {
 #[derive(Debug)]
 struct Server {
     count: Count,
+    /// All failures ever.
+    total: u64,
     /// False: it sees the clients' own addresses.
     limited: bool,
 }
@@ -228,7 +132,7 @@ pub struct Limiter {
 impl Limiter {
     /// For these domains; `true` for one whose server sees one address for all clients.
     pub fn new(limits: LoginLimits, domains: impl IntoIterator<Item = (String, bool)>, now: Instant) -> Self {
-        let server = |(name, limited)| (name, Server { count: Count::new(now), limited });
+        let server = |(name, limited)| (name, Server { count: Count::new(now), total: 0, limited });
         let counts = || Counts { map: HashMap::new(), most: MOST };
         Limiter {
             limits,
@@ -273,6 +177,7 @@ impl Limiter {
             }
         }
         let at_server = server.is_some();
+        let before = server.as_ref().map_or(0, |server| server.total);
         if let Some(server) = server {
             server.count.in_flight += 1;
         }
@@ -286,12 +191,12 @@ impl Limiter {
                 self.accounts.entry(key, now, limits.window).in_flight += 1;
             }
         }
-        Verdict::Go(Ticket { address, account, known, domain: who.domain.to_owned(), at_server })
+        Verdict::Go(Ticket { address, account, known, domain: who.domain.to_owned(), at_server, before })
     }
 
     /// How an attempt ended.
     pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, now: Instant) {
-        let Ticket { address, account, known, domain, at_server } = ticket;
+        let Ticket { address, account, known, domain, at_server, before } = ticket;
         if at_server && let Some(server) = self.servers.get_mut(&domain) {
             server.count.in_flight = server.count.in_flight.saturating_sub(1);
         }
@@ -304,12 +209,15 @@ impl Limiter {
         match outcome {
             Outcome::Success => {
                 account.into_iter().for_each(|key| self.accounts.reset(key));
-                self.server_said(&domain, true, now);
+                // What failed since this began may have failed after it at the server: it goes on counting.
+                if let Some(Server { count, total, .. }) = self.servers.get_mut(&domain) {
+                    count.failures = count.failures.min(u32::try_from(*total - before).unwrap_or(u32::MAX));
+                }
                 self.remember(address, account, now);
             }
             Outcome::Failure | Outcome::Unanswered => {
                 if outcome == Outcome::Failure {
-                    self.server_said(&domain, false, now);
+                    self.failed_at_server(&domain, now);
                 }
                 self.client_failed(address, account, now);
             }
@@ -317,13 +225,12 @@ impl Limiter {
         }
     }
 
-    /// The server said yes or no to a login that nobody asked for here.
-    pub fn server_said(&mut self, domain: &str, success: bool, now: Instant) {
+    /// The server said no to a login that nobody asked for here.
+    pub fn failed_at_server(&mut self, domain: &str, now: Instant) {
         let window = self.limits.window;
-        match self.servers.get_mut(domain) {
-            Some(server) if success => server.count.failures = 0,
-            Some(server) => server.count.fail(now, window),
-            None => {}
+        if let Some(server) = self.servers.get_mut(domain) {
+            server.count.fail(now, window);
+            server.total += 1;
         }
     }
 

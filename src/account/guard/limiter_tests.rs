@@ -1,5 +1,7 @@
 //! The counts, by the second.
 
+use std::time::Duration;
+
 use super::*;
 
 const DOMAIN: &str = "example.org";
@@ -116,6 +118,24 @@ fn s03_failures_at_one_server_are_counted_in_a_row() {
         bench.fail(&format!("192.0.2.{n}"), &format!("user{n}"));
     }
     bench.go("192.0.4.1", "romeo");
+}
+
+/// At the server a failure may come after the success of which we hear later.
+#[test]
+fn s03_a_success_forgives_what_was_before_it_began() {
+    let mut bench = Bench::new();
+    for n in 0..7 {
+        bench.fail(&format!("192.0.2.{n}"), &format!("user{n}"));
+    }
+    let under_way = bench.go("198.51.100.1", "juliet");
+    for n in 0..7 {
+        bench.fail(&format!("192.0.3.{n}"), &format!("user{n}"));
+    }
+    bench.settle(under_way, Outcome::Success);
+    for n in 0..8 {
+        bench.fail(&format!("192.0.4.{n}"), &format!("other{n}"));
+    }
+    bench.refused("192.0.5.1", "romeo", Limit::Server);
 }
 
 #[test]
