@@ -463,7 +463,7 @@ async fn s22_the_control_socket_is_bounded_and_private() {
     let added = proxy.admin(["account", "add", "a@elsewhere", "--password-stdin", "--json"], "pass-4711\n");
     assert_eq!(parsed(&added)["ok"], false, "{added:?}");
     let line = proxy.wait_log("account add").await;
-    assert!(line.contains("about=\"a@elsewhere\"") && line.contains("ok=false"), "{line}");
+    assert!(line.contains("about=\"a@elsewhere\"") && line.contains("ok=false uid="), "{line}");
     assert!(!proxy.log().contains("pass-4711") && !proxy.log().contains("cGFzcy00NzEx"));
 }
 
