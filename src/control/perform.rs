@@ -117,7 +117,10 @@ impl Operator {
 
     async fn rebind(&self, account: &BareJid) -> Outcome {
         match self.registry.rebind(account).await {
-            Ok(true) => Ok(Answer::done(format!("{account} is bound to the server that its domain has now"))),
+            Ok(true) => Ok(Answer::done(format!(
+                "{account} is bound to the server that its domain has now; its clients are served by it from their next \
+                 login"
+            ))),
             Ok(false) => Err(format!("{account} is not enrolled; `minimix-proxy account list` shows who is")),
             Err(error) => Err(error.to_string()),
         }
@@ -126,7 +129,9 @@ impl Operator {
     async fn rebind_all(&self, domain: &str) -> Outcome {
         let accounts = self.registry.rebind_domain(domain).await.map_err(|e| e.to_string())?;
         let count = accounts.len();
-        Ok(Answer::done(format!("{domain}: accounts that are bound to its server only now: {count}")))
+        Ok(Answer::done(format!(
+            "{domain}: accounts that were bound elsewhere and are bound to its server now: {count}"
+        )))
     }
 
     fn sessions(&self) -> Outcome {

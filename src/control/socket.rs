@@ -85,6 +85,7 @@ impl Drop for Control {
 }
 
 async fn answer(mut stream: UnixStream, operator: &Operator) {
+    let who = stream.peer_cred().ok();
     let line = match tokio::time::timeout(PATIENCE, request(&mut stream)).await {
         Ok(Ok(line)) => line,
         _ => return,
@@ -96,7 +97,8 @@ async fn answer(mut stream: UnixStream, operator: &Operator) {
             let (command, about) = request.describe();
             let about = about.to_owned();
             let answer = operator.perform(request).await;
-            info!(command, about, ok = answer.ok, "asked on the control socket");
+            let (uid, pid) = (who.map(|w| w.uid()), who.and_then(|w| w.pid()));
+            info!(command, about, ok = answer.ok, uid, pid, "asked on the control socket");
             answer
         }
         Err(error) => Answer::failed(format!("no request: {error}")),

@@ -77,6 +77,36 @@ fn s22_a_rotation_seals_everything_anew_and_leaves_nothing_of_the_old() {
 }
 
 #[test]
+fn s22_nothing_is_left_where_pages_were_split_and_merged() {
+    let place = Place::filled();
+    let store = place.open().unwrap();
+    // Not in order, of all lengths, written more than once, and some forgotten again.
+    let account = |i: usize| jid(&format!("user{}@x", i * 7919 % 1000));
+    let put = |i: usize, length| store.put_enrolment(&account(i), "up", &password(&"p".repeat(length)), 1).unwrap();
+    let mut old = Vec::new();
+    for round in 0..3 {
+        (0..600).filter(|i| round == 0 || i % 3 == round).for_each(|i| drop(put(i, 1 + i * (round + 1) % 900)));
+        old.extend(sealed(&place));
+    }
+    {
+        let connection = &store.inner().connection;
+        connection.execute("DELETE FROM enrolment WHERE account LIKE '%5@x'", []).unwrap();
+        store.wipe(connection).unwrap();
+    }
+    let gone = |old: &[Vec<u8>]| {
+        let bytes = bytes(&place);
+        // Not even a piece of them.
+        let found = |piece: &[u8]| memchr::memmem::find(&bytes, piece).is_some();
+        !old.iter().any(|value| value[9..].chunks_exact(32).any(found))
+    };
+    let now = sealed(&place);
+    old.retain(|value| !now.contains(value));
+    assert!(old.len() > 400 && gone(&old), "what was replaced or deleted");
+    store.rotate_key().unwrap();
+    assert!(gone(&now), "what the old key opens");
+}
+
+#[test]
 fn s22_a_rotation_that_stops_after_any_step_is_finished_at_the_next_opening() {
     type Step = fn(&SqliteStore);
     let half: Step = |store| {
