@@ -98,6 +98,10 @@ struct World {
     naming: Option<String>,
     /// The name in the exchange at hand.
     name: Option<String>,
+    /// Attempts to log in that have asked to be let in, whether one waits for the answer, and whether one was let in.
+    gates: usize,
+    waiting: bool,
+    admitted: bool,
 }
 
 impl World {
@@ -127,6 +131,9 @@ impl World {
             offered: Vec::new(),
             naming: None,
             name: None,
+            gates: 0,
+            waiting: false,
+            admitted: false,
         }
     }
 
@@ -284,6 +291,11 @@ impl World {
             self.act(action, bind_result);
         }
         self.success_due = false;
+        if std::mem::take(&mut self.waiting) {
+            // Every fourth is refused.
+            self.admitted = self.gates % 4 != 0;
+            self.give_one(if self.admitted { Input::Admitted } else { Input::TurnedAway });
+        }
     }
 
     fn act(&mut self, action: Action, bind_result: bool) {
@@ -301,7 +313,21 @@ impl World {
                 assert!(!self.dialled, "dialled twice");
                 self.dialling = Some(domain);
             }
+            Action::Gate(gate) => {
+                assert!(!self.admitted, "an attempt within another (S3)");
+                assert!(DOMAINS.contains(&gate.domain.as_str()));
+                self.gates += 1;
+                self.waiting = true;
+            }
+            Action::Settle(_) => {
+                assert!(self.admitted, "an attempt ends that was not let in (S3)");
+                self.admitted = false;
+            }
+            Action::Mistake => assert!(!self.admitted, "an attempt that was let in makes no sense (S3)"),
             Action::Login { domain, plain, .. } => {
+                assert!(self.admitted, "a login that was not let in (S3)");
+                // The shell settles it.
+                self.admitted = false;
                 assert!(self.dialled && !self.logged_in, "a login out of place");
                 assert!(self.auth != Auth::Relay, "the proxy logs in where logins are relayed");
                 assert!(DOMAINS.contains(&domain.as_str()));
@@ -326,8 +352,6 @@ impl World {
                 self.is_bound(&bound);
             }
             Action::End(_) => self.ended = true,
-            #[allow(unreachable_patterns)]
-            _ => {}
         }
     }
 
@@ -401,6 +425,7 @@ impl World {
         let tree = stanza.tree().expect("the framer has read it");
         let root = tree.root();
         assert_eq!(root.space(), SASL, "it goes up before login (S9)");
+        assert!(self.admitted, "an attempt goes up that was not let in (S3)");
         let data = STANDARD.decode(root.text().trim()).unwrap_or_default();
         let empty = root.text().trim().is_empty();
         match root.name() {

@@ -85,7 +85,24 @@ impl Raw {
 
     /// TLS from the first byte, from another address of loopback than 127.0.0.1.
     pub async fn direct_from(from: impl Into<Ipv4Addr>, address: SocketAddr, tls: &TlsConnector) -> Raw {
-        Raw::direct_over(connect_from(&from.into().to_string(), address).await, "localhost", tls).await
+        Raw::try_direct_from(from, address, tls).await.expect("TLS")
+    }
+
+    /// The same; `None` if the connection ends before TLS stands.
+    pub async fn try_direct_from(from: impl Into<Ipv4Addr>, address: SocketAddr, tls: &TlsConnector) -> Option<Raw> {
+        Raw::secure(connect_from(&from.into().to_string(), address).await, tls).await
+    }
+
+    /// TLS from the first byte; the system takes in next to nothing that is not read.
+    pub async fn direct_that_reads_little(address: SocketAddr, tls: &TlsConnector) -> Raw {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("set SO_RCVBUF");
+        Raw::secure(socket.connect(address).await.expect("connect"), tls).await.expect("TLS")
+    }
+
+    async fn secure(socket: TcpStream, tls: &TlsConnector) -> Option<Raw> {
+        let name = ServerName::try_from("localhost").expect("a name");
+        Some(Raw::on(timeout(PATIENCE, tls.connect(name, socket)).await.expect("TLS in time").ok()?))
     }
 
     /// On whatever is connected.

@@ -35,6 +35,10 @@ struct Ways {
     /// Its SCRAM signature is wrong.
     lies: AtomicBool,
     received: Mutex<Vec<u8>>,
+    /// Keeps nothing of what it is sent from now on.
+    forgets: AtomicBool,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
 }
 
 /// One client's stream, after bind. Cheap to clone: a hook may keep it and write later.
@@ -101,13 +105,22 @@ impl Scripted {
             iterations: Mutex::new("4096".to_owned()),
             lies: AtomicBool::new(false),
             received: Mutex::default(),
+            forgets: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
         });
         let shared = Arc::new((Arc::clone(&ways), features.to_owned(), Box::new(hook) as Box<Hook>));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(&shared);
-                tokio::spawn(async move { serve(socket, number, &shared.0, &shared.1, &*shared.2).await });
+                tokio::spawn(async move {
+                    let ways = &shared.0;
+                    let open = ways.open.fetch_add(1, Ordering::SeqCst) + 1;
+                    ways.most_open.fetch_max(open, Ordering::SeqCst);
+                    serve(socket, number, ways, &shared.1, &*shared.2).await;
+                    ways.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Scripted { address, streams, ways }
@@ -146,6 +159,16 @@ impl Scripted {
     /// All that it has been sent, on all connections.
     pub fn received(&self) -> String {
         String::from_utf8_lossy(&self.ways.received.lock().expect("ways")).into_owned()
+    }
+
+    /// Keeps nothing of what it is sent from now on.
+    pub fn forget(&self) {
+        self.ways.forgets.store(true, Ordering::SeqCst);
+    }
+
+    /// How many connections are open, and were at most at the same time.
+    pub fn open(&self) -> (usize, usize) {
+        (self.ways.open.load(Ordering::SeqCst), self.ways.most_open.load(Ordering::SeqCst))
     }
 
     /// How many connections it has seen.
@@ -320,8 +343,10 @@ impl Input {
         match read.read_buf(&mut self.buffer).await {
             Ok(0) | Err(_) => None,
             Ok(n) => {
-                let new = &self.buffer[self.buffer.len() - n..];
-                self.ways.received.lock().expect("ways").extend_from_slice(new);
+                if !self.ways.forgets.load(Ordering::SeqCst) {
+                    let new = &self.buffer[self.buffer.len() - n..];
+                    self.ways.received.lock().expect("ways").extend_from_slice(new);
+                }
                 Some(())
             }
         }
