@@ -182,7 +182,7 @@ impl Actor {
             Ok(session) => {
                 info!(account = %self.jid.to_bare(), "account session is up");
                 let max_bytes = session.max_bytes;
-                self.session = Some(session);
+                (self.session, self.skipped) = (Some(session), 0);
                 self.handle(Input::SessionUp(max_bytes));
             }
             Err(error) => {
