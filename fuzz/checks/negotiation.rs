@@ -293,7 +293,7 @@ impl World {
         self.success_due = false;
         if std::mem::take(&mut self.waiting) {
             // Every fourth is refused.
-            self.admitted = self.gates % 4 != 0;
+            self.admitted = !self.gates.is_multiple_of(4);
             self.give_one(if self.admitted { Input::Admitted } else { Input::TurnedAway });
         }
     }
