@@ -135,6 +135,7 @@ fn listed(mechanisms: &[&str]) -> String {
 }
 
 async fn serve(socket: TcpStream, number: usize, ways: &Arc<Ways>, features: &str, hook: &Hook) -> Option<()> {
+    socket.set_nodelay(true).ok()?;
     let (mut read, mut write) = socket.into_split();
     let (out, mut queue) = mpsc::unbounded_channel();
     tokio::spawn(async move {
