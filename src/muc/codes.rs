@@ -59,6 +59,8 @@ pub struct MucUser {
     pub destroyed: bool,
     /// Where the content of `<x/>` ends; `None` for `<x/>` without content, or if there is no `<x/>`.
     pub end: Option<usize>,
+    /// The tag of `<x/>` bears a prefix: what is put in has to declare its namespace.
+    pub prefixed: bool,
 }
 
 impl MucUser {
@@ -72,7 +74,8 @@ impl MucUser {
     }
 
     fn content(x: Node<'_>) -> MucUser {
-        let mut user = MucUser { end: (!x.is_empty_tag()).then(|| x.inner().end), ..MucUser::default() };
+        let end = (!x.is_empty_tag()).then(|| x.inner().end);
+        let mut user = MucUser { end, prefixed: x.qualified_name().contains(':'), ..MucUser::default() };
         for child in x.children().filter(|c| c.space() == ns::MUC_USER) {
             match child.name() {
                 "status" => {
@@ -92,6 +95,12 @@ impl MucUser {
             }
         }
         user
+    }
+
+    /// A code as it is put in.
+    pub fn status(&self, code: u16) -> String {
+        let xmlns = if self.prefixed { format!(" xmlns='{}'", ns::MUC_USER) } else { String::new() };
+        format!("<status{xmlns} code='{code}'/>")
     }
 
     /// Whether a code is there.

@@ -164,15 +164,13 @@ fn rewrite(
             edit = edit.cut(item.range.clone());
         }
     }
-    let missing: String = wanted
-        .iter()
-        .filter(|c| !kept.contains(c) && **c != codes::SELF)
-        .map(|c| format!("<status code='{c}'/>"))
-        .collect();
+    let missing: String =
+        wanted.iter().filter(|c| !kept.contains(c) && **c != codes::SELF).map(|c| user.status(*c)).collect();
+    let own_code = user.status(codes::SELF);
     edit = match (own_at, user.end) {
         (Some(at), _) => edit.splice(at..at, &missing),
-        (None, Some(end)) => edit.splice(end..end, &format!("{missing}<status code='110'/>")),
-        (None, None) => edit.append(&format!("<x xmlns='{}'>{missing}<status code='110'/></x>", ns::MUC_USER)),
+        (None, Some(end)) => edit.splice(end..end, &format!("{missing}{own_code}")),
+        (None, None) => edit.append(&format!("<x xmlns='{}'>{missing}{own_code}</x>", ns::MUC_USER)),
     };
     let stanza = edit.finish();
     let jid = stanza.tree().ok().and_then(|tree| {
@@ -247,5 +245,19 @@ mod tests {
         assert!(seen.contains("<status>bye</status>") && seen.contains("from='r@s/n'"), "{seen}");
         assert!(seen.contains("type='unavailable'") && seen.contains("affiliation='owner'"));
         assert!(seen.contains("to='a@b/phone'") && seen.contains("jid='a@b/phone'") && seen.contains("id='l'"));
+    }
+
+    #[test]
+    fn codes_that_are_put_in_behind_a_prefix_are_read() {
+        let text = PROSODY
+            .replace("<x xmlns=", "<u:x xmlns:u=")
+            .replace("</x>", "</u:x>")
+            .replace("<status", "<u:status")
+            .replace("<item", "<u:item")
+            .replace("<u:status code='110'/>", "");
+        let shown = show(with_own_jid(&Stanza::own(text), "a@b/x"));
+        let shown = Stanza::own(shown);
+        let tree = shown.tree().unwrap();
+        assert!(MucUser::read(&tree).has(codes::SELF), "{:?}", tree.root().range());
     }
 }

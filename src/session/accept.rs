@@ -67,6 +67,10 @@ impl<A: Send + Sync> Domains for Floor<A> {
         self.upstreams.get_key_value(to.domain().as_str()).map(|(name, _)| name.clone())
     }
 
+    fn largest_stanza(&self) -> usize {
+        self.limits.stanza
+    }
+
     fn before_login(&self, domain: &str) -> BeforeLogin {
         self.before_login.get(domain).copied().unwrap_or_default()
     }

@@ -375,7 +375,9 @@ impl Negotiation {
 
     fn server_features(&mut self, stanza: Stanza, out: &mut Vec<Action>) -> Result<(), End> {
         let before_login = self.domain.as_deref().map(|d| self.domains.before_login(d)).unwrap_or_default();
-        let Some(filtered) = features::filter(&stanza, &self.server, self.auth, before_login, self.logged_in) else {
+        let most = self.domains.largest_stanza();
+        let filtered = features::filter(&stanza, &self.server, self.auth, before_login, self.logged_in, most);
+        let Some(filtered) = filtered else {
             return Err(End::server("features that cannot be read"));
         };
         out.push(Action::Down(filtered.bytes));

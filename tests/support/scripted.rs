@@ -4,6 +4,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use ring::{digest, hmac, pbkdf2};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,6 +40,8 @@ struct Ways {
     forgets: AtomicBool,
     open: AtomicUsize,
     most_open: AtomicUsize,
+    /// As servers do: a login costs them no PBKDF2.
+    salted: Mutex<HashMap<String, [u8; 32]>>,
 }
 
 /// One client's stream, after bind. Cheap to clone: a hook may keep it and write later.
@@ -108,6 +111,7 @@ impl Scripted {
             forgets: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
+            salted: Mutex::default(),
         });
         let shared = Arc::new((Arc::clone(&ways), features.to_owned(), Box::new(hook) as Box<Hook>));
         tokio::spawn(async move {
@@ -182,6 +186,7 @@ fn listed(mechanisms: &[&str]) -> String {
 }
 
 async fn serve(socket: TcpStream, number: usize, ways: &Arc<Ways>, features: &str, hook: &Hook) -> Option<()> {
+    socket.set_nodelay(true).ok()?;
     let (mut read, mut write) = socket.into_split();
     let (out, mut queue) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -278,9 +283,14 @@ async fn login(
     let Ok(iterations) = iterations.parse() else { return Some(Err("aborted")) };
     let Some((without_proof, proof)) = last.split_once(",p=") else { return Some(Err("aborted")) };
 
-    let mut salted = [0; 32];
-    let rounds = std::num::NonZeroU32::new(iterations).expect("not zero");
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, password(&user).as_bytes(), &mut salted);
+    let known = input.ways.salted.lock().expect("ways").get(&user).copied();
+    let salted = known.unwrap_or_else(|| {
+        let mut salted = [0; 32];
+        let rounds = std::num::NonZeroU32::new(iterations).expect("not zero");
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, password(&user).as_bytes(), &mut salted);
+        salted
+    });
+    input.ways.salted.lock().expect("ways").insert(user.clone(), salted);
     let sign = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
     let client_key = sign(&salted, b"Client Key");
     let stored = digest::digest(&digest::SHA256, client_key.as_ref());

@@ -38,13 +38,15 @@ pub(super) struct Filtered {
     pub offered: Offered,
 }
 
-/// Filters `features`, which came under the server's `header`. After login nothing of SASL is left to offer.
+/// Filters `features`, which came under the server's `header`. After login nothing of SASL is left to offer. `most`: the
+/// largest stanza that the proxy takes, where the server says that it takes larger ones (XEP-0478).
 pub(super) fn filter(
     features: &Stanza,
     header: &Header,
     auth: Auth,
     before_login: BeforeLogin,
     logged_in: bool,
+    most: usize,
 ) -> Option<Filtered> {
     // Read with all prefixes declared; they were all put behind the name, so places in the original are the same
     // but for that many bytes.
@@ -73,6 +75,8 @@ pub(super) fn filter(
             }
         } else if feature.is("csi", ns::CSI) {
             offered.csi = true;
+        } else if let Some(max_bytes) = feature.child("max-bytes", ns::STREAM_LIMITS).filter(|n| exceeds(*n, most)) {
+            splices.push((max_bytes.inner(), most.to_string()));
         }
     }
     let original = features.bytes();
@@ -85,6 +89,11 @@ pub(super) fn filter(
     }
     bytes.extend_from_slice(&original[at..]);
     Some(Filtered { bytes: bytes.into(), offered })
+}
+
+/// A number that cannot be read is none that somebody would go by.
+fn exceeds(max_bytes: Node<'_>, most: usize) -> bool {
+    max_bytes.text().trim().parse().is_ok_and(|announced: usize| announced > most)
 }
 
 /// Whether the exchange of a mechanism can pass through a proxy that ends TLS.

@@ -24,6 +24,10 @@ impl Domains for TestDomains {
         ["example.org", "other.example"].iter().find(|d| d.eq_ignore_ascii_case(to)).map(|d| d.to_string())
     }
 
+    fn largest_stanza(&self) -> usize {
+        10_000
+    }
+
     fn before_login(&self, _: &str) -> BeforeLogin {
         self.0
     }

@@ -27,6 +27,11 @@ pub trait Domains: Send + Sync {
     /// The configured domain that `to` names, as it is configured; `None` if there is none.
     fn configured(&self, to: &str) -> Option<String>;
 
+    /// The largest stanza that is taken after login, in bytes.
+    fn largest_stanza(&self) -> usize {
+        usize::MAX
+    }
+
     /// What clients of a configured domain may do before they have logged in (S4).
     fn before_login(&self, _domain: &str) -> BeforeLogin {
         BeforeLogin::default()

@@ -194,6 +194,18 @@ fn features_lose_what_ends_at_the_proxy_and_keep_the_rest_to_the_byte() {
 }
 
 #[test]
+fn s12_no_larger_stanzas_are_announced_than_are_taken() {
+    let limits = |bytes: &str| {
+        format!(
+            "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{bytes}</max-bytes><idle-seconds>9</idle-seconds></limits>"
+        )
+    };
+    for (announced, shown) in [("262144", "10000"), ("10000", "10000"), (" 9", " 9"), ("many", "many")] {
+        Talk::until_features(Auth::Relay, &limits(announced), &limits(shown));
+    }
+}
+
+#[test]
 fn a_refused_login_can_be_repeated_three_times() {
     let failure = format!("<failure {SASL}><not-authorized/></failure>");
     let mut talk = Talk::until_features(Auth::Learn, &offer(&["PLAIN"]), &offer(&["PLAIN"]));
