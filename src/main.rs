@@ -16,6 +16,9 @@ fn main() -> ExitCode {
         return ExitCode::from(Failure::RUNTIME);
     }
     let cli = Cli::parse();
+    if cli.command.is_none() {
+        hardening::bound_memory();
+    }
     match dispatch(cli) {
         Ok(code) => code,
         Err(failure) => {

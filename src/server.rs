@@ -27,6 +27,7 @@ use crate::session::accept::{Floor, serve};
 use crate::session::admission::Admission;
 use crate::session::refusal::Refusals;
 use crate::session::sessions::Sessions;
+use crate::session::turns::Turns;
 use crate::store::{SqliteStore, Store};
 use crate::stream::negotiation::BeforeLogin;
 
@@ -69,6 +70,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         limits: config.limits.clone(),
         admission: Admission::new(&config.limits),
         refusals: Refusals::default(),
+        turns: Turns::default(),
         buffers: Budget::new(config.limits.buffers),
         tls: tls.clone(),
         upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),

@@ -4,13 +4,13 @@
 //! |---|---|
 //! | stanza smuggling | `bad_input`: `ten_thousand_malformed_streams` (every kind in every position), `bad_input_from_the_server`; `isolation`: `s10_…` |
 //! | quick-xml quadratic | here; bytes looked at are counted in `xml::framer` (`work_is_linear`), the view in `xml::element` |
-//! | half-logins by the thousand | `limits` |
+//! | half-logins by the thousand | `floods`: `half_logins` |
 //! | NO STARTTLS | `threats`: `s09_what_is_glued_behind_starttls_has_no_effect`; `relay`: `s09_plaintext_behind_starttls_ends_the_stream`; `net`: `s09_plaintext_behind_proceed_ends_it` |
 //! | certificate for the SRV target only | `net`: `s06_a_certificate_for_the_target_only_is_refused` |
 //! | carbons, archive, roster push forged | here, on a real server; `isolation`: `forged_carbons_archive_results_and_pushes_change_nothing` |
 //! | IQ answer from the wrong JID | here, on a client's own stream; `isolation`: `s15_…`, on the account session |
 //! | XEP-0198 hijack | here; `threats`: `s09_what_was_not_offered_is_refused` |
-//! | SCRAM downgrade | `net` and `threats`: `s05_…` |
+//! | SCRAM downgrade | `threats`: `s05_a_downgrade_gets_no_password_and_no_success` |
 
 mod support;
 
@@ -310,5 +310,44 @@ async fn s09_another_accounts_session_cannot_be_resumed() {
     for victim in [&mut victim, &mut second] {
         victim.send("<iq type='get' id='alive'><ping xmlns='urn:xmpp:ping'/></iq>").await;
         victim.expect("alive").await;
+    }
+}
+
+/// All test functions of this project, by name.
+fn tests_in(directory: &std::path::Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            tests_in(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn what_the_documentation_says_is_tested_is_tested() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/security.md")).expect("the documentation");
+    let mut tests = Vec::new();
+    for directory in ["src", "tests"] {
+        tests_in(&root.join(directory), &mut tests);
+    }
+    let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| S")).collect();
+    for number in [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 19, 22, 23, 25] {
+        let row = rows.iter().find(|row| row.starts_with(&format!("| S{number} ")));
+        let row = row.unwrap_or_else(|| panic!("docs/security.md has no row for S{number}"));
+        assert!(row.contains(&format!("`s{number:02}_")), "no test of its own in {row}");
+        let files = row.split(" | ").nth(2).expect("a third column").split('`').skip(1).step_by(2);
+        for file in files.filter(|file| file.contains('/')) {
+            assert!(root.join("src").join(file).exists(), "docs/security.md names src/{file}, which is not there");
+        }
+    }
+    let named = text.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() >= 2);
+    for name in named.filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')) {
+        let limit = name.starts_with("login_failures") || name == "allow_plain" || name == "keep_password";
+        assert!(limit || tests.iter().any(|t| t == name), "docs/security.md names the test {name}, which is not there");
     }
 }

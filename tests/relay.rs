@@ -20,6 +20,7 @@ use minimix_proxy::net::tls::{CertificateFiles, ClientTls, ServerTls};
 use minimix_proxy::session::accept::{Floor, serve};
 use minimix_proxy::session::admission::Admission;
 use minimix_proxy::session::refusal::Refusals;
+use minimix_proxy::session::turns::Turns;
 use minimix_proxy::stream::negotiation::Outcome;
 use minimix_proxy::stream::sasl::Plain;
 use minimix_proxy::xmpp::stanza::Stanza;
@@ -115,6 +116,7 @@ impl World {
         let floor = Arc::new(Floor {
             admission: Admission::new(&limits),
             refusals: Refusals::default(),
+            turns: Turns::default(),
             buffers: Budget::new(limits.buffers),
             sessions: Arc::default(),
             limits,
