@@ -13,7 +13,7 @@ use quick_xml::reader::NsReader;
 
 /// Nothing here is asked about a namespace with a longer name. To compare longer ones for each element would take time
 /// quadratic in the size of a stanza that declares one and has many elements.
-const LONGEST_NAMESPACE: usize = 256;
+pub const LONGEST_NAMESPACE: usize = 256;
 
 /// A frame that could not be read; the framer lets none of these pass, so this means that bytes of other origin
 /// were looked at.
