@@ -12,7 +12,7 @@
 //! | 3 | [`store`] | disk: enrolments |
 //! | 4 | [`account`] | the account: routes its rooms to its clients; owns the account session |
 //! | 5 | [`session`] | one client: relays its stream, diverts what belongs to a room |
-//! | top | [`server`], [`config`], [`cli`], [`control`], [`hardening`] | wiring |
+//! | top | [`server`], [`config`], [`cli`], [`control`], [`failure`], [`hardening`] | wiring |
 //!
 //! The life of one groupchat message, two tasks and one channel hop:
 //! 1. the account's actor reads from its upstream [`net::link::Link`]; the [`xml::framer`] cuts one frame;
@@ -27,6 +27,7 @@ pub mod account;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod failure;
 pub mod hardening;
 pub mod muc;
 pub mod net;
