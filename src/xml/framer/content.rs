@@ -22,7 +22,7 @@ impl Scanner {
                 }
                 b']' => self.brackets = (self.brackets + 1).min(2),
                 b'>' if self.brackets == 2 => return Err(wrong("]]> in text", self.at - 1)),
-                _ => {}
+                _ => self.brackets = 0,
             }
         }
         Ok(())
@@ -51,7 +51,8 @@ impl Scanner {
                     (self.brackets, self.state) = (0, State::Text);
                     return Ok(());
                 }
-                _ => {}
+                // In "]>]>" nothing ends.
+                _ => self.brackets = 0,
             }
         }
         Ok(())

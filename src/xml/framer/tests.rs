@@ -93,6 +93,8 @@ fn accepts_what_is_well_formed() {
         "<message><![CDATA[]]><![CDATA[]]]]></message>",
         "<message>]]<![CDATA[>]]>]]&gt;</message>",
         "<message>]<b/>]></message>",
+        "<message>]>]></message>",
+        "<message><![CDATA[]>]></message><message>]>]]></message>",
         "<message xml:lang='en' xmlns:xml='http://www.w3.org/XML/1998/namespace'/>",
         "<xml:a/>",
         "<message><a xmlns=''/><b xmlns='b'/></message>",
