@@ -62,7 +62,7 @@ const VALUES: [&str; 10] = [
     "romeo@example.net/o",
     "#\"'",
 ];
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 14] = [
     "Hello",
     " ",
     "\n  ",
