@@ -220,15 +220,17 @@ async fn the_server_restarts(kind: Kind, crash: bool) {
     } else {
         server.stop();
     }
+    let mut farewells = 0;
     for (client, mark) in clients.iter().zip(marks) {
         client.wait_since(mark, "the end of the connection", |e| e.kind == "disconnected").await;
         let line = proxy.wait_log(&format!("jid=alice@localhost/{} why=", &client.name[6..])).await;
-        // ejabberd does not take leave of every stream.
         let farewell = line.contains("the server ended the stream: system-shutdown");
-        assert!(farewell || crash || kind == Kind::Ejabberd, "{line}");
+        farewells += usize::from(farewell);
         let told = client.since(mark).iter().any(|e| e.xml.contains("<system-shutdown"));
         assert_eq!(told, farewell, "the server's farewell is handed on: {line}");
     }
+    // Servers do not take leave of every stream; ejabberd often of none, Prosody seldom not of one that is busy.
+    assert!(farewells > 0 || crash || kind == Kind::Ejabberd, "no farewell was seen");
     proxy.wait_log("account session is lost").await;
     let failed = clients[0].try_connect(&proxy.login("alice/1")).await;
     assert!(failed.is_err(), "the server is down");
