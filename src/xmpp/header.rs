@@ -99,7 +99,9 @@ impl Header {
             // A declaration too many does no harm; one that stands there already would be doubled.
             let declared = own.iter().any(|name| name.strip_prefix("xmlns:") == Some(prefix));
             if text.contains(&format!("{prefix}:")) && !declared {
-                declarations += &format!(" xmlns:{prefix}='{}'", escape(space));
+                // As it stood there: the framer lets no reference into a declaration, so one kind of quotes is free.
+                let quote = if space.contains('\'') { '"' } else { '\'' };
+                declarations += &format!(" xmlns:{prefix}={quote}{space}{quote}");
             }
         }
         let at = stanza.name_end();
