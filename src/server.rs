@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-mod files;
+pub mod files;
 
 use crate::account::domain::Domain;
 use crate::account::guard::Guard;

@@ -1,7 +1,6 @@
 //! `minimix-proxy check`: all that can be found wrong without listening or dialling. Names are looked up.
 
 mod files;
-mod limits;
 mod upstream;
 
 use std::fmt;
@@ -84,7 +83,7 @@ fn check_config(config: &Config, report: &mut Report) {
     }
     files::check_data(&config.data, report);
     files::check_key_file(config, report);
-    limits::check(config, report);
+    report.warnings.extend(crate::server::files::check(&config.limits));
 }
 
 /// How a value is written in the configuration.

@@ -69,7 +69,7 @@ pub struct ClientLine {
 pub struct AccountSessionLine {
     /// Its full JID.
     pub jid: String,
-    /// `down`, `connecting`, `up`, `waiting-for-login` or `killed`.
+    /// `down`, `connecting`, `up`, `waiting-for-login`, `killed` or `evicted`.
     pub state: Standing,
     /// How many rooms the account is in, or is about to join.
     pub rooms: usize,

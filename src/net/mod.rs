@@ -12,6 +12,7 @@ pub mod dial;
 pub mod link;
 pub mod listen;
 pub mod login;
+pub mod network;
 pub mod proxy_protocol;
 pub mod seldom;
 pub mod tls;

@@ -15,6 +15,11 @@ pub(super) fn raise_limit(limits: &Limits) -> Option<String> {
     warning(getrlimit(Resource::Nofile).current, limits.connections)
 }
 
+/// The same warning, before anything is raised: for what the process could open.
+pub fn check(limits: &Limits) -> Option<String> {
+    warning(getrlimit(Resource::Nofile).maximum, limits.connections)
+}
+
 fn warning(files: Option<u64>, connections: usize) -> Option<String> {
     let needed = 2 * connections as u64 + OTHERS;
     let files = files.filter(|files| *files < needed)?;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Limits;
+use crate::net::network::Network;
 use crate::xmpp::conditions::StreamCondition;
 
 /// The counters, and how far they may go. Cheap to clone; all clones count together.
@@ -32,27 +33,6 @@ struct Pair {
 struct Counts {
     total: Pair,
     networks: HashMap<Network, Pair>,
-}
-
-/// What counts as one address: of IPv6 the /64, which is what one customer gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Network {
-    /// An IPv4 address, also where it is written as IPv6.
-    V4([u8; 4]),
-    /// An IPv6 /64.
-    V6([u8; 8]),
-}
-
-impl From<IpAddr> for Network {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Network::V4(v4.octets()),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, h, ..] = v6.octets();
-                Network::V6([a, b, c, d, e, f, g, h])
-            }
-        }
-    }
 }
 
 /// Which limit is reached.

@@ -22,6 +22,7 @@ use jid::BareJid;
 
 use super::counts::{Count, Counts, Room};
 use crate::config::LoginLimits;
+use crate::net::network::Network;
 use crate::stream::negotiation::Outcome;
 
 /// Entries of a map. In-flight attempts come on top; those are bounded by connections.
@@ -261,10 +262,7 @@ impl Limiter {
 
     /// An IPv4 address, or the /64 of an IPv6 one: what one subscriber has.
     fn address(&self, address: IpAddr) -> u64 {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => self.hasher.hash_one((4, u64::from(v4.to_bits()))),
-            IpAddr::V6(v6) => self.hasher.hash_one((6, (v6.to_bits() >> 64) as u64)),
-        }
+        self.hasher.hash_one(Network::from(address))
     }
 
     fn pair(&mut self, address: Option<u64>, account: Option<u64>) -> Option<&mut Count> {

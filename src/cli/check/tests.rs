@@ -33,8 +33,8 @@ fn a_good_configuration_is_fine() {
     let report = check(&flags);
     assert!(report.is_ok(), "{report}");
     assert!(report.to_string().contains("ok: localhost: server 127.0.0.1:15222 (tls starttls)"), "{report}");
-    // How many file descriptors there may be is the machine's.
-    assert!(report.warnings.iter().all(|w| w.contains("file descriptors")), "{report}");
+    // How many open files there may be is the machine's.
+    assert!(report.warnings.iter().all(|w| w.contains("open files")), "{report}");
     let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
     assert_eq!((&json["ok"], &json["errors"]), (&true.into(), &serde_json::json!([])));
     assert!(json["fine"].as_array().is_some_and(|fine| fine.len() >= 5), "{json}");
