@@ -3,8 +3,8 @@
 //!
 //! 20 clients, two of each of ten accounts, four in each of five rooms, each speaking ten times a second. The server
 //! is a scripted one in this process, so that what is measured is the proxy: a real one would spend as much on the
-//! attackers' logins as the proxy does. The attackers are a process of their own at the lowest priority, as they would
-//! have machines of their own: what the proxy does for them counts, what they do themselves does not.
+//! attackers' logins as the proxy does. The attackers are a process of their own that runs when nothing else wants to,
+//! as they would have machines of their own: what the proxy does for them counts, what they do themselves does not.
 
 #[path = "../tests/bad_input/cases.rs"]
 #[allow(dead_code)]
@@ -94,7 +94,7 @@ struct Attackers(Child, BufReader<std::process::ChildStdout>);
 impl Attackers {
     fn begin(proxy: &Proxy) -> Attackers {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "nice", "-n", "19"]);
+        command.args(["--pdeathsig", "KILL", "chrt", "--idle", "0"]);
         command.arg(std::env::current_exe().expect("this program")).arg("--attack");
         command.args([proxy.starttls().to_string(), proxy.direct_tls().to_string()]).arg(&proxy.certs.ca);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("run the attackers");

@@ -19,6 +19,7 @@ use crate::config::{Config, Listen, Show};
 use crate::control::{Control, Operator};
 use crate::failure::Failure;
 use crate::muc::Settings;
+use crate::net::background::Background;
 use crate::net::budget::Budget;
 use crate::net::dial::Upstream;
 use crate::net::listen::Listener;
@@ -27,7 +28,6 @@ use crate::session::accept::{Floor, serve};
 use crate::session::admission::Admission;
 use crate::session::refusal::Refusals;
 use crate::session::sessions::Sessions;
-use crate::session::turns::Turns;
 use crate::store::{SqliteStore, Store};
 use crate::stream::negotiation::BeforeLogin;
 
@@ -54,6 +54,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         listeners.push((Listener::bind(listen.address).await?, Arc::new(listen.clone())));
     }
     let own: Arc<[SocketAddr]> = listeners.iter().map(|(listener, _)| listener.address()).collect();
+    let background = Background::new().map_err(Failure::runtime)?;
     let (stop, stopped) = watch::channel(false);
     let tasks = TaskTracker::new();
     let registry = Arc::new(registry(&config, store, own, tasks.clone(), stopped.clone())?);
@@ -70,7 +71,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         limits: config.limits.clone(),
         admission: Admission::new(&config.limits),
         refusals: Refusals::default(),
-        turns: Turns::default(),
+        background,
         buffers: Budget::new(config.limits.buffers),
         tls: tls.clone(),
         upstreams: registry.domains().map(|domain| (domain.name.clone(), domain.upstream.clone())).collect(),

@@ -12,6 +12,7 @@ use minimix_proxy::account::access::{Accounts, LoginFailure};
 use minimix_proxy::account::guard::{Attempt, Guard};
 use minimix_proxy::account::handle::{Handle, Queue, ToAccount, ToClient};
 use minimix_proxy::config::{self, Address, Auth, Config, Flags, Listen, ListenTls, UpstreamTls};
+use minimix_proxy::net::background::Background;
 use minimix_proxy::net::budget::Budget;
 use minimix_proxy::net::dev_certs;
 use minimix_proxy::net::dial::{Dialled, Upstream};
@@ -20,7 +21,6 @@ use minimix_proxy::net::tls::{CertificateFiles, ClientTls, ServerTls};
 use minimix_proxy::session::accept::{Floor, serve};
 use minimix_proxy::session::admission::Admission;
 use minimix_proxy::session::refusal::Refusals;
-use minimix_proxy::session::turns::Turns;
 use minimix_proxy::stream::negotiation::Outcome;
 use minimix_proxy::stream::sasl::Plain;
 use minimix_proxy::xmpp::stanza::Stanza;
@@ -116,7 +116,7 @@ impl World {
         let floor = Arc::new(Floor {
             admission: Admission::new(&limits),
             refusals: Refusals::default(),
-            turns: Turns::default(),
+            background: Background::new().expect("threads"),
             buffers: Budget::new(limits.buffers),
             sessions: Arc::default(),
             limits,

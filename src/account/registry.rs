@@ -21,6 +21,7 @@ use crate::account::guard::{Attempt, Guard};
 use crate::account::handle::{Handle, ToAccount};
 use crate::account::keys::{self, DeadKeys};
 use crate::muc::Settings;
+use crate::net::background::busy;
 use crate::net::dial::Dialled;
 use crate::net::login;
 use crate::store::Store;
@@ -207,8 +208,8 @@ impl Accounts for Registry {
         }
         let enrolment = keys::read(&self.store, account).await.ok()??;
         let (secret, password) = (enrolment.secret, password.clone());
-        let fits = tokio::task::spawn_blocking(move || secret.fits(&password));
-        if enrolment.upstream == domain.upstream_id { fits.await.ok() } else { None }
+        let fits = busy(move || secret.fits(&password));
+        if enrolment.upstream == domain.upstream_id { fits.await } else { None }
     }
 
     async fn handle(&self, account: &BareJid) -> Option<Handle> {

@@ -4,6 +4,7 @@
 //! Nothing here knows of accounts, rooms or sessions; [`binding`] is what SASL is told about the TLS below it, and
 //! [`proxy_protocol`] who a client is behind a load balancer.
 
+pub mod background;
 pub mod binding;
 pub mod bucket;
 pub mod budget;

@@ -21,10 +21,10 @@ use super::refusal::Refusals;
 use super::secured::Secured;
 use super::sessions::Sessions;
 use super::task::Relay;
-use super::turns::Turns;
 use crate::account::access::Accounts;
 use crate::account::guard::Guard;
 use crate::config::{self, Limits, Listen, ListenTls};
+use crate::net::background::Background;
 use crate::net::budget::Budget;
 use crate::net::dial::Upstream;
 use crate::net::link::{Event, Link, LinkError};
@@ -42,8 +42,8 @@ pub struct Floor<A> {
     pub admission: Admission,
     /// Who is not.
     pub refusals: Refusals,
-    /// Turns for what is done before login.
-    pub turns: Turns,
+    /// Threads for what is done before login.
+    pub background: Background,
     /// What all streams may buffer.
     pub buffers: Budget,
     /// Certificates.
@@ -92,10 +92,10 @@ impl From<config::Auth> for Auth {
 /// Serves one client from its first byte to its last. Ends by itself, at the latest a few seconds after
 /// [`Floor::shutdown`].
 pub async fn serve<A: Accounts>(socket: TcpStream, peer: SocketAddr, listen: Arc<Listen>, floor: Arc<Floor<A>>) {
-    let turns = floor.turns.clone();
-    let entered = turns.take(Box::pin(enter(socket, peer, listen, floor))).await;
-    drop(turns);
-    if let Some((relay, mut place)) = entered {
+    let background = floor.background.clone();
+    let entered = background.run(Box::pin(enter(socket, peer, listen, floor))).await;
+    drop(background);
+    if let Some((relay, mut place)) = entered.flatten() {
         place.logged_in();
         relay.run().await;
     }

@@ -13,4 +13,3 @@ mod secured;
 pub mod session;
 pub mod sessions;
 pub mod task;
-pub mod turns;

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::features::{self, is};
 use super::{LoggedIn, LoginError, element};
+use crate::net::background::busy;
 use crate::net::link::Link;
 use crate::stream::sasl::{ChannelBinding, Login, Policy, Secret, Start, Step};
 use crate::xmpp::ns;
@@ -74,9 +75,9 @@ async fn answer(login: &mut Login, challenge: &Stanza) -> Result<Zeroizing<Vec<u
     match login.challenge(&content(challenge)?)? {
         Step::Respond(response) => Ok(response.into()),
         Step::Derive(derivation) => {
-            let salted = tokio::task::spawn_blocking(|| derivation.run())
+            let salted = busy(|| derivation.run())
                 .await
-                .map_err(|_| LoginError::Protocol("the keys could not be derived: this process is ending".into()))?;
+                .ok_or_else(|| LoginError::Protocol("the keys could not be derived: this process is ending".into()))?;
             Ok(login.derived(salted)?.into())
         }
     }
