@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 
 use crate::account::account::{Account, Input, Output};
 use crate::account::connect::{AccountSession, ConnectError, Connector};
+use crate::account::fair::{Fair, Window};
 use crate::account::gauge::Gauge;
 use crate::account::handle::{Queue, ToAccount};
 use crate::muc::{ClientId, Now};
@@ -21,6 +22,7 @@ use crate::net::link::{Event, Link, LinkError};
 use crate::stream::negotiation::condition_of;
 use crate::xml::framer::{Frame, Space};
 use crate::xmpp::stanza::Stanza;
+use crate::xmpp::{ids, ns};
 
 /// More than this waiting for the server: no more is taken from the clients.
 const HIGH_WATER: usize = 256 * 1024;
@@ -40,6 +42,9 @@ pub struct Actor {
     connector: Connector,
     inbox: mpsc::Receiver<ToAccount>,
     queues: HashMap<ClientId, Queue>,
+    /// What the clients sent, until it is its turn.
+    fair: Fair,
+    window: Window,
     session: Option<AccountSession>,
     connecting: Option<Connecting>,
     /// Whether this account can be forgotten, and if so, forgets it.
@@ -61,8 +66,10 @@ enum Happened {
     Client(Option<ToAccount>),
     Server(Result<Event, LinkError>),
     Connected(Box<Result<AccountSession, ConnectError>>),
-    /// What waited for the server has gone out: the clients are read again.
+    /// What waited for the server has gone out.
     Drained,
+    /// A client has its turn.
+    Turn,
     Deadline,
     Shutdown,
 }
@@ -84,6 +91,8 @@ impl Actor {
             connector,
             inbox,
             queues: HashMap::new(),
+            fair: Fair::default(),
+            window: Window::default(),
             session: None,
             connecting: None,
             forget,
@@ -98,7 +107,7 @@ impl Actor {
     pub async fn run(mut self) {
         let mut idle_since: Option<Instant> = None;
         loop {
-            let idle = self.account.is_idle() && self.connecting.is_none();
+            let idle = self.account.is_idle() && self.connecting.is_none() && self.fair.is_empty();
             idle_since = if idle { idle_since.or_else(|| Some(Instant::now())) } else { None };
             if idle_since.is_some_and(|since| since.elapsed() >= LINGER) {
                 if (self.forget)() {
@@ -106,7 +115,8 @@ impl Actor {
                 }
                 idle_since = Some(Instant::now());
             }
-            let wake = self.account.deadline().into_iter().chain(idle_since.map(|since| since + LINGER)).min();
+            let deadlines = [self.account.deadline(), idle_since.map(|since| since + LINGER), self.window_opens()];
+            let wake = deadlines.into_iter().flatten().min();
             let happened = self.wait(wake).await;
             if matches!(happened, Happened::Client(None) | Happened::Shutdown) {
                 break;
@@ -118,9 +128,10 @@ impl Actor {
     }
 
     async fn wait(&mut self, wake: Option<Instant>) -> Happened {
-        let queued = self.session.as_ref().map_or(0, |s| s.link.queued());
+        let turn = !self.fair.is_empty() && self.takes_from_clients();
         tokio::select! {
-            message = self.inbox.recv(), if queued < HIGH_WATER => Happened::Client(message),
+            message = self.inbox.recv() => Happened::Client(message),
+            () = std::future::ready(()), if turn => Happened::Turn,
             event = drive(&mut self.session) => match event {
                 Some(event) => Happened::Server(event),
                 None => Happened::Drained,
@@ -135,10 +146,10 @@ impl Actor {
     fn take(&mut self, happened: Happened) {
         match happened {
             Happened::Client(Some(message)) => {
-                self.from_client(message);
+                self.sort(message);
                 for _ in 1..BATCH {
                     let Ok(message) = self.inbox.try_recv() else { break };
-                    self.from_client(message);
+                    self.sort(message);
                 }
             }
             Happened::Server(event) => {
@@ -147,8 +158,32 @@ impl Actor {
             }
             Happened::Connected(opened) => self.connected(*opened),
             Happened::Deadline => self.handle(Input::Tick),
-            Happened::Client(None) | Happened::Drained | Happened::Shutdown => {}
+            Happened::Client(None) | Happened::Drained | Happened::Turn | Happened::Shutdown => {}
         }
+        for _ in 0..BATCH {
+            if !self.takes_from_clients() {
+                break;
+            }
+            let Some(message) = self.fair.next() else { break };
+            self.from_client(message);
+        }
+    }
+
+    /// What the clients say waits for its turn; what others say does not.
+    fn sort(&mut self, message: ToAccount) {
+        match message.client() {
+            Some(client) => self.fair.push(client, message),
+            None => self.from_client(message),
+        }
+    }
+
+    fn takes_from_clients(&self) -> bool {
+        self.session.as_ref().is_none_or(|s| s.link.queued() < HIGH_WATER) && !self.window.is_full(Instant::now())
+    }
+
+    /// When clients have their turn again though the server does not say how far it has read.
+    fn window_opens(&self) -> Option<Instant> {
+        self.window.deadline().filter(|_| !self.fair.is_empty() && self.window.is_full(Instant::now()))
     }
 
     fn from_client(&mut self, message: ToAccount) {
@@ -157,8 +192,8 @@ impl Actor {
                 self.queues.insert(client, queue);
                 self.handle(Input::Hello(client, jid));
             }
-            ToAccount::Stanza { client, stanza, fresh } => self.handle(Input::Stanza(client, stanza, fresh)),
-            ToAccount::Available { client, available } => self.handle(Input::Available(client, available)),
+            ToAccount::Stanza { client, stanza, fresh, .. } => self.handle(Input::Stanza(client, stanza, fresh)),
+            ToAccount::Available { client, available, .. } => self.handle(Input::Available(client, available)),
             ToAccount::Gone { client } => {
                 self.queues.remove(&client);
                 self.handle(Input::Gone(client));
@@ -182,7 +217,7 @@ impl Actor {
             Ok(session) => {
                 info!(account = %self.jid.to_bare(), "account session is up");
                 let max_bytes = session.max_bytes;
-                (self.session, self.skipped) = (Some(session), 0);
+                (self.session, self.skipped, self.window) = (Some(session), 0, Window::default());
                 self.handle(Input::SessionUp(max_bytes));
             }
             Err(error) => {
@@ -209,7 +244,9 @@ impl Actor {
                         Some(session) => session.header.detach(stanza),
                         None => return,
                     };
-                    self.handle(Input::FromServer(stanza));
+                    if !self.says_how_far_it_read(&stanza) {
+                        self.handle(Input::FromServer(stanza));
+                    }
                 }
                 Ok(Event::Frame(Frame::Close) | Event::End) => return self.session_ended("the server closed it"),
                 Ok(Event::Frame(Frame::Header(_))) => return self.session_ended("an unexpected stream header"),
@@ -225,7 +262,7 @@ impl Actor {
 
     fn session_lost(&mut self, why: &str, input: Input) {
         warn!(account = %self.jid.to_bare(), why, "account session is lost");
-        self.session = None;
+        (self.session, self.window) = (None, Window::default());
         self.handle(input);
         if self.account.is_evicted() {
             let account = self.jid.to_bare();
@@ -270,14 +307,32 @@ impl Actor {
     }
 
     fn up(&mut self, stanza: &Stanza) {
-        if let Some(session) = &mut self.session {
-            session.link.queue(stanza.bytes());
+        let Some(session) = &mut self.session else { return };
+        session.link.queue(stanza.bytes());
+        if self.window.sent(stanza.bytes().len()) {
+            let id = ids::random();
+            let to = self.jid.domain();
+            session
+                .link
+                .queue(format!("<iq to='{to}' type='get' id='{id}'><ping xmlns='{}'/></iq>", ns::PING).as_bytes());
+            self.window.asked(id, Instant::now());
         }
+    }
+
+    /// Whether it is the server's answer to a ping of ours (S15: the id and the peer).
+    fn says_how_far_it_read(&mut self, stanza: &Stanza) -> bool {
+        let answer = stanza.is_iq() && (stanza.is_type("result") || stanza.is_type("error"));
+        let from_server = || stanza.from().is_none_or(|from| from == self.jid.domain().as_str());
+        if !answer || !from_server() {
+            return false;
+        }
+        stanza.id().is_some_and(|id| self.window.answered(&id))
     }
 
     /// Nothing needs the account session: it is closed beside, for that may take a moment.
     fn disconnect(&mut self) {
         if let Some(session) = self.session.take() {
+            self.window = Window::default();
             debug!(account = %self.jid.to_bare(), "account session is closed: no rooms");
             tokio::spawn(close(session.link));
         }

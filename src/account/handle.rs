@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use jid::{BareJid, FullJid};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::account::gauge::Gauge;
 pub use crate::muc::ClientId;
@@ -39,6 +39,8 @@ pub enum ToAccount {
         stanza: Stanza,
         /// Set if the session had no route to this room: the first stanza of a new conversation with it.
         fresh: bool,
+        /// What it takes of the client's credit.
+        credit: Credit,
     },
     /// The client sent broadcast unavailable presence (relayed as well); `true` again after broadcast presence.
     Available {
@@ -46,6 +48,8 @@ pub enum ToAccount {
         client: ClientId,
         /// Whether it is available.
         available: bool,
+        /// What it takes of the client's credit.
+        credit: Credit,
     },
     /// The client's stream ended.
     Gone {
@@ -58,6 +62,80 @@ pub enum ToAccount {
     Unenrolled,
     /// The operator has ended the account session: the clients join by themselves until one of them logs in (S25).
     Killed,
+}
+
+impl ToAccount {
+    /// The client that says it.
+    pub fn client(&self) -> Option<ClientId> {
+        match self {
+            ToAccount::Hello { client, .. }
+            | ToAccount::Stanza { client, .. }
+            | ToAccount::Available { client, .. }
+            | ToAccount::Gone { client } => Some(*client),
+            ToAccount::KeysChanged | ToAccount::Unenrolled | ToAccount::Killed => None,
+        }
+    }
+
+    /// Whether it has what it needs; what a client says once needs none.
+    fn has_credit(&self) -> bool {
+        match self {
+            ToAccount::Stanza { credit, .. } | ToAccount::Available { credit, .. } => credit.0.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Bytes, for who shares them out; what is no stanza weighs nothing.
+    pub fn size(&self) -> usize {
+        match self {
+            ToAccount::Stanza { stanza, .. } => stanza.bytes().len(),
+            _ => 0,
+        }
+    }
+}
+
+/// Bytes one client may have under way to its account; what is beyond waits in its session, which reads no more.
+const CREDIT: usize = 64 * 1024;
+/// What a message weighs beside its bytes.
+const OVERHEAD: usize = 256;
+
+/// Part of a client's credit; given back when it is dropped.
+#[derive(Debug, Default)]
+pub struct Credit(Option<OwnedSemaphorePermit>);
+
+/// A client's credit with its account.
+#[derive(Debug)]
+pub struct Allowance(Arc<Semaphore>);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Allowance(Arc::new(Semaphore::new(CREDIT)))
+    }
+}
+
+impl Allowance {
+    /// Takes what the message needs; false if there is not so much left.
+    pub fn take_for(&self, message: &mut ToAccount) -> bool {
+        let needed = Self::needed(message);
+        if !message.has_credit()
+            && let ToAccount::Stanza { credit, .. } | ToAccount::Available { credit, .. } = message
+        {
+            credit.0 = self.0.clone().try_acquire_many_owned(needed).ok();
+        }
+        message.has_credit()
+    }
+
+    /// Waits until there is what the message needs.
+    pub async fn wait_for(&self, message: &ToAccount) {
+        if message.has_credit() {
+            return;
+        }
+        drop(self.0.acquire_many(Self::needed(message)).await);
+    }
+
+    /// The largest stanza needs all of it.
+    fn needed(message: &ToAccount) -> u32 {
+        u32::try_from((message.size() + OVERHEAD).min(CREDIT)).unwrap_or(u32::MAX)
+    }
 }
 
 /// From an account to one of its sessions.

@@ -10,6 +10,7 @@ pub mod admin;
 mod archive;
 pub mod connect;
 pub mod domain;
+mod fair;
 pub mod gauge;
 pub mod guard;
 pub mod handle;

@@ -13,3 +13,4 @@ mod secured;
 pub mod session;
 pub mod sessions;
 pub mod task;
+mod ways;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jid::FullJid;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::accept::Floor;
@@ -18,7 +18,8 @@ use super::closing::{End, FAREWELL, Last, close, condition, server_fault};
 use super::pace::Pace;
 use super::session::{Output, Session};
 use super::sessions::Registered;
-use crate::account::handle::{ClientId, Handle, Inbox, ToAccount, ToClient, queue};
+use super::ways::{Introduced, receive, room, until};
+use crate::account::handle::{Allowance, ClientId, Credit, Handle, Inbox, ToAccount, ToClient, queue};
 use crate::net::link::{Event, Link, LinkError};
 use crate::stream::negotiation::Bound;
 use crate::xml::framer::Frame;
@@ -32,24 +33,6 @@ const HIGH_WATER: usize = 64 * 1024;
 const ANSWERS: usize = 1024 * 1024;
 /// A client that takes nothing for so long while it is owed more than [`HIGH_WATER`] is given up.
 const STALL: Duration = Duration::from_secs(60);
-
-/// The session's membership in its account: however the task ends, the account learns of it.
-struct Introduced {
-    client: ClientId,
-    sender: mpsc::Sender<ToAccount>,
-}
-
-impl Drop for Introduced {
-    fn drop(&mut self) {
-        let gone = ToAccount::Gone { client: self.client };
-        if let Err(mpsc::error::TrySendError::Full(gone)) = self.sender.try_send(gone)
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let sender = self.sender.clone();
-            runtime.spawn(async move { sender.send(gone).await });
-        }
-    }
-}
 
 /// One bound client and its upstream stream.
 pub struct Relay {
@@ -69,6 +52,8 @@ pub struct Relay {
     introduced: Option<Introduced>,
     /// What the account has no room for yet; while there is any, the client is not read.
     waiting: VecDeque<ToAccount>,
+    /// How much may be under way to the account.
+    allowance: Allowance,
     queue_frames: usize,
     queue_bytes: usize,
     /// Since when the client has taken nothing, if it is owed too much.
@@ -125,6 +110,7 @@ impl Relay {
             inbox: None,
             introduced: None,
             waiting: VecDeque::new(),
+            allowance: Allowance::default(),
             queue_frames: limits.client_queue_frames,
             queue_bytes: limits.client_queue_bytes,
             stalled: None,
@@ -178,14 +164,14 @@ impl Relay {
         let half = Some(HIGH_WATER / 2);
         let down_low = half.filter(|_| !reads_server);
         let up_low = half.filter(|_| self.up.queued() >= HIGH_WATER);
-        let sender = self.handle.as_ref().map(|h| h.sender()).filter(|_| !self.waiting.is_empty());
+        let way = self.handle.as_ref().map(|h| (h.sender(), &self.allowance)).zip(self.waiting.front());
         let late = self.stalled.map(|since| since + STALL).into_iter().chain(self.idle.as_ref().map(|i| i.deadline));
         let late = late.chain(paused).min();
         tokio::select! {
             event = self.down.drive_to(reads_client, down_low) => Happened::Client(event),
             event = self.up.drive_to(reads_server, up_low) => Happened::Server(event),
             item = receive(&mut self.inbox), if reads_server => Happened::Account(item),
-            () = room(sender) => Happened::Room,
+            () = room(way) => Happened::Room,
             () = until(late) => Happened::Late,
             () = self.registered.killed() => Happened::Killed,
             _ = self.shutdown.wait_for(|down| *down) => Happened::Shutdown,
@@ -333,9 +319,11 @@ impl Relay {
                 Output::Shared(shared) => shared.write(&self.jid, self.down.output()),
                 Output::Hello => self.introduce(),
                 Output::Divert { stanza, fresh } => {
-                    self.waiting.push_back(ToAccount::Stanza { client, stanza, fresh });
+                    self.waiting.push_back(ToAccount::Stanza { client, stanza, fresh, credit: Credit::default() });
                 }
-                Output::Available(available) => self.waiting.push_back(ToAccount::Available { client, available }),
+                Output::Available(available) => {
+                    self.waiting.push_back(ToAccount::Available { client, available, credit: Credit::default() });
+                }
                 Output::Limited(limit) => info!(peer = %self.peer, jid = %self.jid(), limit, "limit met"),
                 Output::End(condition, text) => return Err(End::client(condition, text)),
                 Output::ClientError(error, why) => {
@@ -361,7 +349,10 @@ impl Relay {
     /// Hands the account what it has room for.
     fn pump(&mut self) {
         let Some(handle) = &self.handle else { return };
-        while let Some(message) = self.waiting.pop_front() {
+        while let Some(mut message) = self.waiting.pop_front() {
+            if !self.allowance.take_for(&mut message) {
+                return self.waiting.push_front(message);
+            }
             match handle.sender().try_send(message) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(message)) => return self.waiting.push_front(message),
@@ -412,28 +403,5 @@ impl Relay {
             drop(introduced);
         };
         tokio::join!(close(down), close(up), account);
-    }
-}
-
-async fn receive(inbox: &mut Option<Inbox>) -> Option<ToClient> {
-    match inbox {
-        Some(inbox) => inbox.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until the account has room, or is gone.
-async fn room(sender: Option<&mpsc::Sender<ToAccount>>) {
-    match sender {
-        // The permit is given back at once: only this task's own turn matters, and `pump` tries again.
-        Some(sender) => drop(sender.reserve().await),
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

@@ -43,6 +43,8 @@ pub struct Options {
     pub expired: bool,
     /// Offer SCRAM with channel binding (`-PLUS`) where the server can: ejabberd always, Prosody 0.12 on TLS 1.2.
     pub channel_binding: bool,
+    /// Prosody's modules beside the usual ones.
+    pub modules: Vec<&'static str>,
     /// Lines added to the server's own configuration: Prosody's global section, ejabberd's top level.
     pub extra: String,
 }
@@ -57,6 +59,7 @@ impl Default for Options {
             proxy_protocol: false,
             expired: false,
             channel_binding: true,
+            modules: Vec::new(),
             extra: String::new(),
         }
     }

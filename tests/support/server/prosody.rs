@@ -24,10 +24,15 @@ pub(super) fn configure(server: &Server) {
         .replace("@protocol@", if server.options.channel_binding { "tlsv1_2+" } else { "tlsv1_3" })
         .replace("@cert@", &server.certs.chain.display().to_string())
         .replace("@key@", &server.certs.key.display().to_string())
-        .replace("@modules@", if server.options.proxy_protocol { "\"net_proxy\"" } else { "" })
+        .replace("@modules@", &more_modules(server))
         .replace("@proxied@", &proxied(server))
         .replace("@extra@", &server.options.extra);
     std::fs::write(dir.join("prosody.cfg.lua"), text).expect("write Prosody's configuration");
+}
+
+fn more_modules(server: &Server) -> String {
+    let proxied = server.options.proxy_protocol.then_some("net_proxy");
+    server.options.modules.iter().copied().chain(proxied).map(|name| format!("{name:?}, ")).collect()
 }
 
 /// Lines for a port that expects a PROXY protocol header.
