@@ -35,6 +35,8 @@ pub enum Input {
     Stanza(ClientId, Stanza, bool),
     /// The client sent broadcast presence: available, or not.
     Available(ClientId, bool),
+    /// The client's server copies messages to it from now on (XEP-0280), or no longer.
+    Carbons(ClientId, bool),
     /// The client's stream ended.
     Gone(ClientId),
     /// The account session is up; the largest stanza that its server takes, if it said so (XEP-0478).
@@ -89,6 +91,8 @@ pub(super) struct Client {
     pub(super) jid: FullJid,
     /// How many of its stanzas were seen.
     pub(super) seen: u64,
+    /// Whether its server copies messages to it (XEP-0280).
+    pub(super) carbons: bool,
     /// Rooms that it joins on its own stream, as long as stanzas to them may still be under way to us.
     pub(super) passing: HashSet<String>,
 }
@@ -167,6 +171,7 @@ impl Account {
             Input::Available(client, false) => {
                 self.each_room(now, out, |room, outs| room.client_unavailable(now, client, outs));
             }
+            Input::Carbons(client, enabled) => self.carbons(client, enabled),
             Input::Gone(client) => self.gone(now, client, out),
             Input::SessionUp(announced) => {
                 self.limits.announced = announced;
@@ -211,7 +216,7 @@ impl Account {
     // ---- clients
 
     fn hello(&mut self, client: ClientId, jid: FullJid, out: &mut Vec<Output>) {
-        self.clients.insert(client, Client { jid, seen: 0, passing: HashSet::new() });
+        self.clients.insert(client, Client { jid, seen: 0, carbons: false, passing: HashSet::new() });
         out.extend(self.strays.drain(..).map(|stray| Output::Client(client, ToClient::Shared(stray))));
     }
 
@@ -373,6 +378,7 @@ impl Account {
                     unsettled.push(client);
                 }
                 Out::Ask(client, stanza) => self.ask(now, client, stanza, out),
+                Out::Copy(author, sent) => self.copy_sent(room, author, &sent, out),
                 Out::Detached(client) => unsettled.push(client),
                 Out::Limited(client, what) => {
                     out.push(Output::Client(client, ToClient::Limited(what)));

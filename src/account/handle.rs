@@ -47,6 +47,13 @@ pub enum ToAccount {
         /// Whether it is available.
         available: bool,
     },
+    /// The client's server copies messages to it from now on (XEP-0280), or no longer. At first it does not.
+    Carbons {
+        /// The session.
+        client: ClientId,
+        /// Whether it does.
+        enabled: bool,
+    },
     /// The client's stream ended.
     Gone {
         /// The session.

@@ -8,6 +8,7 @@ pub mod account;
 mod actor;
 pub mod admin;
 mod archive;
+mod carbons;
 pub mod connect;
 pub mod domain;
 pub mod gauge;

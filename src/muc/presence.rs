@@ -102,7 +102,7 @@ impl Room {
         }
         if other_nick {
             // The nick is the account's: asked for upstream, errors come back to the asker alone.
-            self.remember_author(&stanza, client);
+            self.authors.remember(&stanza, client);
             out.push(Out::Up(payload(&stanza)));
             self.shown.joined_with(&payload(&stanza));
         }
@@ -132,7 +132,7 @@ impl Room {
             };
             let up = presence.edit().set("to", self.own_jid()).set("id", id).remove("from").finish();
             if let (true, Some((client, stanza))) = (by_update, update) {
-                self.remember_author(stanza, client);
+                self.authors.remember(stanza, client);
             }
             out.push(Out::Up(up));
             if by_update {
