@@ -49,8 +49,8 @@ async fn private_messages(kind: Kind) {
     let server = Server::start(kind, Options::default());
     let proxy = Proxy::start(&server);
     let slix = slix::start();
-    let [phone, laptop, tablet, desk, pad, carol] =
-        ["phone", "laptop", "tablet", "desk", "pad", "carol"].map(|name| slix.client(name));
+    let [phone, laptop, tablet, watch, desk, pad, carol] =
+        ["phone", "laptop", "tablet", "watch", "desk", "pad", "carol"].map(|name| slix.client(name));
     let room = server.room("private");
     let at_server = |user: &str| Login::new(server.starttls(), user, &server.certs.ca);
     carol.connect(&at_server("carol/home")).await;
@@ -74,6 +74,11 @@ async fn private_messages(kind: Kind) {
             enable_carbons(client).await;
         }
     }
+
+    // One more, in no room.
+    watch.connect(&proxy.login("alice/four")).await;
+    enable_carbons(&watch).await;
+    let watch_mark = watch.mark();
 
     // In: once for each client.
     let all = [&phone, &laptop, &tablet];
@@ -99,6 +104,10 @@ async fn private_messages(kind: Kind) {
         client.sync().await;
         assert_eq!(times(client, mark, "what?"), expected, "{}: {:#?}", client.name, client.since(mark));
     }
+
+    // Who is not in the room is not bothered by what the account session does.
+    watch.sync().await;
+    assert_eq!((times(&watch, watch_mark, "what?"), times(&watch, watch_mark, "psst")), (0, 0));
 
     // No longer wanted.
     let mark = laptop.mark();
