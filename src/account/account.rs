@@ -359,6 +359,7 @@ impl Account {
     /// Turns a room's wishes into the account's.
     pub(super) fn spread(&mut self, now: Now, room: &str, outs: Vec<Out>, out: &mut Vec<Output>) {
         let mut unsettled: Vec<ClientId> = Vec::new();
+        let mut unasked: Vec<Stanza> = Vec::new();
         for wish in outs {
             match wish {
                 Out::Up(stanza) => out.push(Output::Up(stanza)),
@@ -379,13 +380,17 @@ impl Account {
                 }
                 Out::Ask(client, stanza) => self.ask(now, client, stanza, out),
                 Out::Copy(author, sent) => self.copy_sent(room, author, &sent, out),
-                Out::Detached(client) => unsettled.push(client),
+                Out::Detached(client) => {
+                    unasked.extend(self.iqs.detached(client, room));
+                    unsettled.push(client);
+                }
                 Out::Limited(client, what) => {
                     out.push(Output::Client(client, ToClient::Limited(what)));
                     unsettled.push(client);
                 }
                 Out::Ended => {
                     self.rooms.remove(room);
+                    self.iqs.room_ended(room);
                     if self.ended.len() == MOST_ENDED {
                         self.ended.pop_front();
                     }
@@ -397,6 +402,10 @@ impl Account {
         unsettled.dedup();
         for client in unsettled {
             self.settle(client, room, out);
+        }
+        // What occupants asked a client that has left is asked of another, or answered by the account.
+        for question in unasked {
+            self.iq_from_server(now, question, out);
         }
     }
 

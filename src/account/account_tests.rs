@@ -619,3 +619,6 @@ mod limits;
 
 #[path = "private_tests.rs"]
 mod private_messages;
+
+#[path = "occupant_iq_tests.rs"]
+mod occupant_iqs;

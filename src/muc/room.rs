@@ -193,6 +193,7 @@ impl Room {
     }
 
     fn from_attached(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
+        self.heard(client);
         match stanza.kind() {
             Kind::Presence => self.client_presence(now, client, stanza, out),
             Kind::Message => self.client_message(client, stanza, out),
