@@ -35,6 +35,8 @@ pub enum Input {
     Stanza(ClientId, Stanza, bool),
     /// The client sent broadcast presence: available, or not.
     Available(ClientId, bool),
+    /// The client's server copies messages to it from now on (XEP-0280), or no longer.
+    Carbons(ClientId, bool),
     /// The client's stream ended.
     Gone(ClientId),
     /// The account session is up; the largest stanza that its server takes, if it said so (XEP-0478).
@@ -89,6 +91,8 @@ pub(super) struct Client {
     pub(super) jid: FullJid,
     /// How many of its stanzas were seen.
     pub(super) seen: u64,
+    /// Whether its server copies messages to it (XEP-0280).
+    pub(super) carbons: bool,
     /// Rooms that it joins on its own stream, as long as stanzas to them may still be under way to us.
     pub(super) passing: HashSet<String>,
 }
@@ -167,6 +171,7 @@ impl Account {
             Input::Available(client, false) => {
                 self.each_room(now, out, |room, outs| room.client_unavailable(now, client, outs));
             }
+            Input::Carbons(client, enabled) => self.carbons(client, enabled),
             Input::Gone(client) => self.gone(now, client, out),
             Input::SessionUp(announced) => {
                 self.limits.announced = announced;
@@ -211,7 +216,7 @@ impl Account {
     // ---- clients
 
     fn hello(&mut self, client: ClientId, jid: FullJid, out: &mut Vec<Output>) {
-        self.clients.insert(client, Client { jid, seen: 0, passing: HashSet::new() });
+        self.clients.insert(client, Client { jid, seen: 0, carbons: false, passing: HashSet::new() });
         out.extend(self.strays.drain(..).map(|stray| Output::Client(client, ToClient::Shared(stray))));
     }
 
@@ -354,6 +359,7 @@ impl Account {
     /// Turns a room's wishes into the account's.
     pub(super) fn spread(&mut self, now: Now, room: &str, outs: Vec<Out>, out: &mut Vec<Output>) {
         let mut unsettled: Vec<ClientId> = Vec::new();
+        let mut unasked: Vec<Stanza> = Vec::new();
         for wish in outs {
             match wish {
                 Out::Up(stanza) => out.push(Output::Up(stanza)),
@@ -373,13 +379,18 @@ impl Account {
                     unsettled.push(client);
                 }
                 Out::Ask(client, stanza) => self.ask(now, client, stanza, out),
-                Out::Detached(client) => unsettled.push(client),
+                Out::Copy(author, sent) => self.copy_sent(room, author, &sent, out),
+                Out::Detached(client) => {
+                    unasked.extend(self.iqs.detached(client, room));
+                    unsettled.push(client);
+                }
                 Out::Limited(client, what) => {
                     out.push(Output::Client(client, ToClient::Limited(what)));
                     unsettled.push(client);
                 }
                 Out::Ended => {
                     self.rooms.remove(room);
+                    self.iqs.room_ended(room);
                     if self.ended.len() == MOST_ENDED {
                         self.ended.pop_front();
                     }
@@ -391,6 +402,10 @@ impl Account {
         unsettled.dedup();
         for client in unsettled {
             self.settle(client, room, out);
+        }
+        // What occupants asked a client that has left is asked of another, or answered by the account.
+        for question in unasked {
+            self.iq_from_server(now, question, out);
         }
     }
 

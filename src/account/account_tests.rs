@@ -616,3 +616,9 @@ fn nothing_is_said_to_a_client_that_is_gone() {
 
 #[path = "limits_tests.rs"]
 mod limits;
+
+#[path = "private_tests.rs"]
+mod private_messages;
+
+#[path = "occupant_iq_tests.rs"]
+mod occupant_iqs;

@@ -194,6 +194,7 @@ impl Actor {
             }
             ToAccount::Stanza { client, stanza, fresh, .. } => self.handle(Input::Stanza(client, stanza, fresh)),
             ToAccount::Available { client, available, .. } => self.handle(Input::Available(client, available)),
+            ToAccount::Carbons { client, enabled, .. } => self.handle(Input::Carbons(client, enabled)),
             ToAccount::Gone { client } => {
                 self.queues.remove(&client);
                 self.handle(Input::Gone(client));

@@ -51,6 +51,15 @@ pub enum ToAccount {
         /// What it takes of the client's credit.
         credit: Credit,
     },
+    /// The client's server copies messages to it from now on (XEP-0280), or no longer. At first it does not.
+    Carbons {
+        /// The session.
+        client: ClientId,
+        /// Whether it does.
+        enabled: bool,
+        /// What it takes of the client's credit.
+        credit: Credit,
+    },
     /// The client's stream ended.
     Gone {
         /// The session.
@@ -71,6 +80,7 @@ impl ToAccount {
             ToAccount::Hello { client, .. }
             | ToAccount::Stanza { client, .. }
             | ToAccount::Available { client, .. }
+            | ToAccount::Carbons { client, .. }
             | ToAccount::Gone { client } => Some(*client),
             ToAccount::KeysChanged | ToAccount::Unenrolled | ToAccount::Killed => None,
         }
@@ -79,7 +89,9 @@ impl ToAccount {
     /// Whether it has what it needs; what a client says once needs none.
     fn has_credit(&self) -> bool {
         match self {
-            ToAccount::Stanza { credit, .. } | ToAccount::Available { credit, .. } => credit.0.is_some(),
+            ToAccount::Stanza { credit, .. }
+            | ToAccount::Available { credit, .. }
+            | ToAccount::Carbons { credit, .. } => credit.0.is_some(),
             _ => true,
         }
     }
@@ -117,7 +129,9 @@ impl Allowance {
     pub fn take_for(&self, message: &mut ToAccount) -> bool {
         let needed = Self::needed(message);
         if !message.has_credit()
-            && let ToAccount::Stanza { credit, .. } | ToAccount::Available { credit, .. } = message
+            && let ToAccount::Stanza { credit, .. }
+            | ToAccount::Available { credit, .. }
+            | ToAccount::Carbons { credit, .. } = message
         {
             credit.0 = self.0.clone().try_acquire_many_owned(needed).ok();
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::account::account::{Account, Output, to_one};
 use crate::account::handle::ToClient;
-use crate::account::own;
+use crate::account::{discovered, own};
 use crate::muc::Now;
 use crate::muc::codes::{MucUser, SELF};
 use crate::xml::writer::escape;
+use crate::xmpp::caps;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
@@ -63,19 +64,39 @@ impl Account {
             }
             return;
         }
-        let room = self.rooms.get(bare).filter(|room| room.is_joined() && from.len() > bare.len());
-        if let Some(room) = room {
-            let audience = room.audience();
-            let chosen = self.iqs.belongs_to(&stanza).filter(|c| audience.contains(c)).or_else(|| room.shown_client());
-            if let Some(client) = chosen
-                && let Some(handed) = self.iqs.hand_in(now.at, client, &stanza)
-            {
-                out.push(to_one(client, &handed));
-                return;
-            }
+        if let Some(answer) = self.asked_by_occupant(now, bare, &stanza) {
+            out.push(answer);
+            return;
         }
         let trusted = from.is_empty() || bare == self.jid.as_str() || bare == self.jid.domain().as_str();
         out.extend(own::answer(&stanza, trusted).map(Output::Up));
+    }
+
+    /// An occupant's question: handed to the client that it is for, or answered as that one has answered before. `None`
+    /// if nobody is there to ask.
+    fn asked_by_occupant(&mut self, now: Now, room: &str, question: &Stanza) -> Option<Output> {
+        let room =
+            self.rooms.get(room).filter(|room| room.is_joined() && question.from().is_some_and(|f| f.contains('/')))?;
+        let Some(node) = discovered::asked(question) else {
+            let audience = room.audience();
+            let client =
+                self.iqs.owners.of(question).filter(|c| audience.contains(c)).or_else(|| room.active_client())?;
+            return Some(to_one(client, &self.iqs.hand_in(now.at, client, question, None)?));
+        };
+        // What the room is shown, or was a moment ago, is what is asked about.
+        if let Some(answer) = node.as_deref().and_then(|node| self.iqs.discovered.by_node(question, node)) {
+            return Some(Output::Up(answer));
+        }
+        if node.as_deref().is_some_and(caps::is_own_node) {
+            return None;
+        }
+        let by_node = node.as_deref().and_then(|node| room.client_with_caps(node));
+        let client = by_node.or_else(|| room.shown_client())?;
+        let key = discovered::key(node.as_deref(), room.caps_of(client));
+        if let Some(answer) = key.as_ref().and_then(|key| self.iqs.discovered.answer(question, key)) {
+            return Some(Output::Up(answer));
+        }
+        Some(to_one(client, &self.iqs.hand_in(now.at, client, question, key)?))
     }
 
     /// Presence of a room that this account asked to join and has given up: if it lets us in, too late, that is undone

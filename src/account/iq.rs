@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::account::discovered::{Discovered, Key};
+use crate::account::owners::Owners;
 use crate::muc::ClientId;
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
 use crate::xmpp::ids;
@@ -13,27 +15,41 @@ use crate::xmpp::stanza::Stanza;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How many may be under way for one account, each way.
 const MOST: usize = 4096;
+/// How many bytes of occupants' questions are kept, until they are answered.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
 
+/// Asked by a client.
 #[derive(Debug)]
 struct Asked {
     client: ClientId,
-    /// The request, as the asker sent it: its id is the answer's, and its error reply can be made of it.
+    /// The request without its content: its id is the answer's, and its error reply can be made of it.
     request: Stanza,
     peer: String,
     until: Instant,
 }
 
+/// Asked by an occupant.
+#[derive(Debug)]
+struct Handed {
+    client: ClientId,
+    /// The whole question: another client may have to be asked.
+    question: Stanza,
+    peer: String,
+    until: Instant,
+    /// The answer is kept under this.
+    key: Option<Key>,
+}
+
 /// The IQs under way.
 #[derive(Debug, Default)]
 pub struct Iqs {
-    /// Asked by clients, by the id they bear upstream.
+    /// By the id they bear upstream.
     out: HashMap<String, Asked>,
-    /// Asked by occupants, by the id they bear towards the client.
-    inward: HashMap<String, Asked>,
-    /// Which client last asked an occupant something.
-    asked_last: HashMap<String, ClientId>,
-    /// Which client a session (Jingle, in-band bytes…) belongs to, by its sid.
-    sids: HashMap<String, ClientId>,
+    /// By the id they bear towards the client.
+    inward: HashMap<String, Handed>,
+    inward_bytes: usize,
+    pub(super) owners: Owners,
+    pub(super) discovered: Discovered,
 }
 
 impl Iqs {
@@ -46,13 +62,8 @@ impl Iqs {
         let peer = stanza.to().unwrap_or_default().into_owned();
         let id = ids::random();
         let up = stanza.edit().set("id", id.clone()).remove("from").finish();
-        if self.asked_last.len() < MOST {
-            self.asked_last.insert(peer.clone(), client);
-            if let Some(sid) = sid(stanza) {
-                self.sids.insert(sid, client);
-            }
-        }
-        self.out.insert(id, Asked { client, request: stanza.clone(), peer, until: now + PATIENCE });
+        self.owners.asks(client, stanza);
+        self.out.insert(id, Asked { client, request: head(stanza), peer, until: now + PATIENCE });
         Some(up)
     }
 
@@ -71,25 +82,21 @@ impl Iqs {
         Some((asked.client, answer))
     }
 
-    /// Which of the attached clients an occupant's IQ belongs to, if any did something that tells.
-    pub fn belongs_to(&self, stanza: &Stanza) -> Option<ClientId> {
-        let by_sid = sid(stanza).and_then(|sid| self.sids.get(&sid));
-        by_sid.or_else(|| self.asked_last.get(stanza.from()?.as_ref())).copied()
-    }
-
-    /// An occupant asks; what to hand to that client, or `None` if too many are under way.
-    pub fn hand_in(&mut self, now: Instant, client: ClientId, stanza: &Stanza) -> Option<Stanza> {
+    /// An occupant asks; what to hand to that client, or `None` if too much is under way. The answer is kept under `key`.
+    pub fn hand_in(&mut self, now: Instant, client: ClientId, stanza: &Stanza, key: Option<Key>) -> Option<Stanza> {
         self.expire(now);
-        if self.inward.len() >= MOST {
+        let size = stanza.bytes().len();
+        if self.inward.len() >= MOST || self.inward_bytes + size > MOST_BYTES {
             return None;
         }
         let peer = stanza.from().unwrap_or_default().into_owned();
-        if let Some(sid) = sid(stanza).filter(|_| self.sids.len() < MOST) {
-            self.sids.insert(sid, client);
-        }
+        self.owners.is_asked(client, stanza);
         let id = ids::random();
         let handed = stanza.edit().set("id", id.clone()).finish();
-        self.inward.insert(id, Asked { client, request: stanza.clone(), peer, until: now + PATIENCE });
+        // A copy, so that it does not pin the buffer it came in.
+        let question = stanza.edit().finish();
+        self.inward_bytes += question.bytes().len();
+        self.inward.insert(id, Handed { client, question, peer, until: now + PATIENCE, key });
         Some(handed)
     }
 
@@ -101,21 +108,37 @@ impl Iqs {
             return None;
         }
         let asked = self.inward.remove(id.as_ref())?;
-        let id = asked.request.id().unwrap_or_default().into_owned();
-        Some(stanza.edit().set("id", id).set("to", asked.peer).remove("from").finish())
+        self.inward_bytes = self.inward_bytes.saturating_sub(asked.question.bytes().len());
+        let id = asked.question.id().unwrap_or_default().into_owned();
+        let answer = stanza.edit().set("id", id).set("to", asked.peer).remove("from").finish();
+        if let Some(key) = asked.key {
+            self.discovered.keep(key, &answer);
+        }
+        Some(answer)
     }
 
     /// The client is gone: nobody waits for its answers. Returns what it was asked and has not answered.
     pub fn client_gone(&mut self, client: ClientId) -> Vec<Stanza> {
         self.out.retain(|_, asked| asked.client != client);
-        self.asked_last.retain(|_, asker| *asker != client);
-        self.sids.retain(|_, owner| *owner != client);
-        self.inward.extract_if(|_, asked| asked.client == client).map(|(_, asked)| asked.request).collect()
+        self.owners.client_gone(client);
+        self.take_inward(|asked| asked.client == client)
+    }
+
+    /// The client is no longer in the room. Returns what it was asked there and has not answered.
+    pub fn detached(&mut self, client: ClientId, room: &str) -> Vec<Stanza> {
+        self.owners.detached(client, room);
+        self.take_inward(|asked| asked.client == client && is_in(&asked.peer, room))
+    }
+
+    /// The account is no longer in the room: nobody there can be answered.
+    pub fn room_ended(&mut self, room: &str) {
+        self.owners.room_ended(room);
+        self.take_inward(|asked| is_in(&asked.peer, room));
     }
 
     /// The account session is gone, and with it every answer: error answers for the clients that wait.
     pub fn session_lost(&mut self) -> Vec<(ClientId, Stanza)> {
-        self.inward.clear();
+        self.take_inward(|_| true);
         let text = "the connection to the server was lost";
         let asked = self.out.drain().map(|(_, asked)| asked);
         asked
@@ -128,17 +151,43 @@ impl Iqs {
 
     /// How many are under way, and what is remembered of them.
     pub fn len(&self) -> usize {
-        self.out.len() + self.inward.len() + self.asked_last.len() + self.sids.len()
+        self.out.len() + self.inward.len() + self.owners.len()
+    }
+
+    fn take_inward(&mut self, of: impl Fn(&Handed) -> bool) -> Vec<Stanza> {
+        let taken: Vec<Stanza> =
+            self.inward.extract_if(|_, asked| of(asked)).map(|(_, asked)| asked.question).collect();
+        let bytes: usize = taken.iter().map(|question| question.bytes().len()).sum();
+        self.inward_bytes = self.inward_bytes.saturating_sub(bytes);
+        taken
     }
 
     fn expire(&mut self, now: Instant) {
         if self.out.len() >= MOST {
             self.out.retain(|_, asked| asked.until > now);
         }
-        if self.inward.len() >= MOST {
-            self.inward.retain(|_, asked| asked.until > now);
+        if self.inward.len() >= MOST || self.inward_bytes >= MOST_BYTES / 2 {
+            self.take_inward(|asked| asked.until <= now);
         }
     }
+}
+
+/// The stanza without its content.
+fn head(stanza: &Stanza) -> Stanza {
+    let name = stanza.name();
+    let mut text = format!("<{name}");
+    for (attribute, value) in
+        [("to", stanza.to()), ("from", stanza.from()), ("id", stanza.id()), ("type", stanza.type_())]
+    {
+        if let Some(value) = value {
+            text += &format!(" {attribute}='{}'", crate::xml::writer::escape(&value));
+        }
+    }
+    Stanza::own(text + "/>")
+}
+
+fn is_in(occupant: &str, room: &str) -> bool {
+    occupant.split('/').next() == Some(room)
 }
 
 /// The stanza without `from`: what the account session sends bears its own.
@@ -150,12 +199,6 @@ pub fn drop_from(stanza: &Stanza) -> Stanza {
 /// otherwise than the server prepares it.
 fn same_address(asked: &str, answering: &str) -> bool {
     asked == answering || matches!((jid::Jid::new(asked), jid::Jid::new(answering)), (Ok(a), Ok(b)) if a == b)
-}
-
-/// The session an IQ speaks of: Jingle (XEP-0166), in-band bytestreams (XEP-0047), SOCKS5 (XEP-0065).
-fn sid(stanza: &Stanza) -> Option<String> {
-    let tree = stanza.tree().ok()?;
-    tree.root().children().find_map(|child| child.attr("sid")).map(|sid| sid.into_owned())
 }
 
 #[cfg(test)]
@@ -191,19 +234,20 @@ mod tests {
     fn an_occupants_question_goes_to_who_asked_it_last_and_back_under_its_own_id() {
         let (mut iqs, _) = asked();
         let question = Stanza::own("<iq from='r@s/n' to='a@b/x' type='get' id='theirs'/>");
-        assert_eq!(iqs.belongs_to(&question), Some(A));
-        let handed = iqs.hand_in(Instant::now(), A, &question).unwrap();
+        assert_eq!(iqs.owners.of(&question), Some(A));
+        let handed = iqs.hand_in(Instant::now(), A, &question, None).unwrap();
         let id = handed.id().unwrap().into_owned();
         let answer = Stanza::own(format!("<iq to='r@s/n' type='result' id='{id}'/>"));
         assert!(iqs.hand_out(B, &answer).is_none());
         let up = iqs.hand_out(A, &answer).unwrap();
         assert_eq!((up.id().as_deref(), up.to().as_deref()), (Some("theirs"), Some("r@s/n")));
+        assert_eq!(iqs.inward_bytes, 0);
     }
 
     #[test]
     fn nobody_is_left_hanging() {
         let (mut iqs, _) = asked();
-        iqs.hand_in(Instant::now(), A, &Stanza::own("<iq from='r@s/n' to='a@b/x' type='get' id='theirs'/>"));
+        iqs.hand_in(Instant::now(), A, &Stanza::own("<iq from='r@s/n' to='a@b/x' type='get' id='theirs'/>"), None);
         let unanswered = iqs.client_gone(A);
         assert_eq!(unanswered.len(), 1);
         assert_eq!(unanswered[0].id().as_deref(), Some("theirs"));
@@ -214,10 +258,21 @@ mod tests {
     }
 
     #[test]
-    fn a_session_sticks_to_its_client() {
-        let (iqs, _) = asked();
-        let other =
-            Stanza::own("<iq from='r@s/somebody' type='set' id='x'><jingle xmlns='urn:xmpp:jingle:1' sid='7'/></iq>");
-        assert_eq!(iqs.belongs_to(&other), Some(A));
+    fn questions_are_kept_up_to_a_bound_and_no_longer_than_their_room() {
+        let mut iqs = Iqs::default();
+        let large = "x".repeat(256 * 1024);
+        let question = |id: usize| {
+            Stanza::own(format!("<iq from='r@s/n' to='a@b/x' type='set' id='{id}'><q xmlns='u'>{large}</q></iq>"))
+        };
+        let start = Instant::now();
+        let taken = (0..64).filter(|id| iqs.hand_in(start, A, &question(*id), None).is_some()).count();
+        assert_eq!(taken, 15, "a little less than 4 MiB");
+        assert!(iqs.hand_in(start + PATIENCE, A, &question(99), None).is_some(), "those that nobody answered went");
+        assert_eq!(iqs.len(), 1);
+        assert!(iqs.detached(A, "other@s").is_empty() && iqs.detached(B, "r@s").is_empty());
+        assert_eq!(iqs.detached(A, "r@s").len(), 1);
+        iqs.hand_in(start, A, &question(1), None);
+        iqs.room_ended("r@s");
+        assert_eq!((iqs.len(), iqs.inward_bytes), (0, 0));
     }
 }

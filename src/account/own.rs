@@ -1,6 +1,7 @@
 //! What the account session answers by itself (DESIGN §6): what is asked of it, not of a client.
 
 use crate::xml::writer::escape;
+use crate::xmpp::caps;
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
 use crate::xmpp::ns;
 use crate::xmpp::stanza::Stanza;
@@ -10,10 +11,13 @@ pub fn answer(stanza: &Stanza, trusted: bool) -> Option<Stanza> {
     let tree = stanza.tree().ok()?;
     let payload = tree.root().children().next();
     let is = |name: &str, space: &str| payload.is_some_and(|p| p.is(name, space));
+    let node = payload.and_then(|p| p.attr("node"));
     let request = stanza.type_();
     let body = match request.as_deref() {
         Some("get") if is("ping", ns::PING) => String::new(),
-        Some("get") if is("query", ns::DISCO_INFO) && payload.is_some_and(|p| p.attr("node").is_none()) => disco_info(),
+        Some("get") if is("query", ns::DISCO_INFO) && node.as_deref().is_none_or(caps::is_own_node) => {
+            caps::own_disco_info(node.as_deref())
+        }
         Some("get") if is("query", ns::VERSION) => version(),
         // Roster, blocklist and privacy pushes are acknowledged, and go no further: each client gets its own.
         Some("set") if trusted => String::new(),
@@ -26,14 +30,6 @@ pub fn answer(stanza: &Stanza, trusted: bool) -> Option<Stanza> {
     let to = stanza.from().map(|to| format!(" to='{}'", escape(&to))).unwrap_or_default();
     let id = stanza.id().unwrap_or_default();
     Some(Stanza::own(format!("<iq{to} id='{}' type='result'>{body}</iq>", escape(&id))))
-}
-
-fn disco_info() -> String {
-    let features = [ns::DISCO_INFO, ns::PING, ns::VERSION].map(|f| format!("<feature var='{f}'/>")).concat();
-    format!(
-        "<query xmlns='{}'><identity category='client' type='bot' name='minimix-proxy'/>{features}</query>",
-        ns::DISCO_INFO
-    )
 }
 
 fn version() -> String {

@@ -45,7 +45,7 @@ impl Room {
     pub fn client_gone(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
         self.client_offline(client);
         self.waiting.retain(|w| w.client != client);
-        self.authors.retain(|(_, author)| *author != client);
+        self.authors.client_gone(client);
         if self.is_attached(client) {
             self.detach(now, client, out);
             self.leave_if_unconfigured(now, client, out);

@@ -1,4 +1,4 @@
-//! Messages and IQs: groupchat (XEP-0045 §7.4), private messages (§7.5), subjects (§8.1), and whose errors are whose.
+//! Messages and IQs: groupchat (XEP-0045 §7.4), subjects (§8.1), and whose errors are whose.
 
 use std::sync::Arc;
 
@@ -11,43 +11,18 @@ use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
-/// How many stanzas' authors are remembered, for errors that may come back.
-const MOST_AUTHORS: usize = 1024;
-
 impl Room {
-    pub(super) fn remember_author(&mut self, stanza: &Stanza, client: ClientId) {
-        let Some(id) = stanza.id() else { return };
-        if self.authors.len() == MOST_AUTHORS {
-            self.authors.pop_front();
-        }
-        self.authors.push_back((id.into_owned(), client));
-    }
-
-    /// Who sent the stanza with this id; it is answered now, so it is forgotten.
-    pub(super) fn author(&mut self, id: &str) -> Option<ClientId> {
-        let at = self.authors.iter().position(|(sent, _)| sent == id)?;
-        self.authors.remove(at).map(|(_, client)| client)
-    }
-
     /// A message of an attached client to the room or an occupant.
     pub(super) fn client_message(&mut self, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
         match stanza.type_().as_deref() {
             // Servers kick for a message error in a room, and this one would be the account's.
             Some("error") => return,
-            Some("groupchat") => {
-                self.remember_author(&stanza, client);
-                return out.push(Out::Up(stanza));
-            }
+            Some("groupchat") => {}
+            _ if stanza.to().is_some_and(|to| to.contains('/')) => return self.private_message(client, stanza, out),
             _ => {}
         }
-        self.remember_author(&stanza, client);
-        let to_occupant = stanza.to().is_some_and(|to| to.contains('/'));
-        if !to_occupant || !stanza.tree().is_ok_and(|tree| would_be_copied(&stanza, &tree)) {
-            return out.push(Out::Up(stanza));
-        }
-        // The server would copy it to the author itself, whose own session did not send it (XEP-0280 §11).
-        let marks = format!("<private xmlns='{}'/><no-copy xmlns='{}'/>", ns::CARBONS, ns::HINTS);
-        out.push(Out::Up(stanza.edit().append(&marks).finish()));
+        self.authors.remember(&stanza, client);
+        out.push(Out::Up(stanza));
     }
 
     /// An IQ of an attached client: a ping of itself is answered at once, all else is asked upstream.
@@ -74,11 +49,11 @@ impl Room {
             return out.push(Out::One(to, Arc::new(Shared::new(&stanza, None))));
         }
         if stanza.is_type("error") {
-            let author = stanza.id().and_then(|id| self.author(&id));
-            return match author {
-                Some(client) => out.push(Out::One(client, Arc::new(Shared::new(&stanza, None)))),
-                None => self.show_all(Shared::new(&stanza, None), out),
-            };
+            // Without an author it answers a client that is gone, and is nobody else's.
+            if let Some(client) = self.authors.answered(&stanza) {
+                out.push(Out::One(client, Arc::new(Shared::new(&stanza, None))));
+            }
+            return;
         }
         if !stanza.is_type("groupchat") {
             return self.show_all(Shared::new(&stanza, None), out);
@@ -90,7 +65,7 @@ impl Room {
         if from.as_deref() == Some(self.nick.as_str())
             && let Some(id) = stanza.id()
         {
-            self.author(&id);
+            self.authors.reflected(&id);
         }
         let Ok(tree) = stanza.tree() else { return };
         let entering = matches!(self.phase, Phase::Entering { .. });
@@ -121,12 +96,6 @@ impl Room {
 /// Whether the room marked the message as history.
 fn is_delayed(tree: &Tree<'_>, room: &str) -> bool {
     tree.root().children().any(|c| c.is("delay", ns::DELAY) && c.attr("from").is_none_or(|from| from == room))
-}
-
-/// Whether a server that knows carbons would copy the message (XEP-0280 §6.1), and nothing forbids it yet.
-fn would_be_copied(stanza: &Stanza, tree: &Tree<'_>) -> bool {
-    let root = tree.root();
-    (stanza.is_type("chat") || root.child("body", ns::CLIENT).is_some()) && root.child("private", ns::CARBONS).is_none()
 }
 
 fn is_ping(stanza: &Stanza) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! [`room::Room`] is the machine; each feature has a file of its own, named as the specification names it.
 
+pub mod authors;
 pub mod codes;
 pub mod history;
 pub mod join;
@@ -11,6 +12,7 @@ mod message;
 mod nick;
 pub mod occupant;
 mod presence;
+mod private;
 mod replay;
 pub mod room;
 pub mod self_presence;
@@ -89,6 +91,8 @@ pub enum Out {
     Relay(ClientId, Stanza),
     /// An IQ of an attached client, to be sent over the account session and its answer brought back.
     Ask(ClientId, Stanza),
+    /// The client's private message went up: a copy for each other attached client that wants such.
+    Copy(ClientId, Stanza),
     /// The client is no longer attached.
     Detached(ClientId),
     /// The client has met this limit.

@@ -9,9 +9,9 @@ use crate::muc::join::{Join, payload};
 use crate::muc::room::Room;
 use crate::muc::{ClientId, Now, Out, nick};
 use crate::xml::writer::escape;
-use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
+use crate::xmpp::{caps, ns};
 
 /// One attached client and its presence in the room.
 #[derive(Debug)]
@@ -20,11 +20,13 @@ pub(super) struct Attached {
     rank: u8,
     priority: i8,
     presence: Stanza,
+    /// Grows with what it sends: the highest of all was heard last.
+    heard: u64,
 }
 
 impl Attached {
     pub(super) fn new(client: ClientId, presence: &Stanza) -> Self {
-        let mut attached = Attached { client, rank: 0, priority: 0, presence: presence.clone() };
+        let mut attached = Attached { client, rank: 0, priority: 0, presence: presence.clone(), heard: 0 };
         attached.update(presence);
         attached
     }
@@ -82,6 +84,30 @@ impl Room {
         self.best().map(|best| best.client)
     }
 
+    /// The attached client that has last sent something to the room.
+    pub fn active_client(&self) -> Option<ClientId> {
+        self.attached.iter().max_by_key(|a| a.heard).map(|a| a.client)
+    }
+
+    /// The node of the capabilities that an attached client has announced in the room (XEP-0115).
+    pub fn caps_of(&self, client: ClientId) -> Option<String> {
+        caps::node(&self.attached.iter().find(|a| a.client == client)?.presence)
+    }
+
+    /// An attached client with these capabilities.
+    pub fn client_with_caps(&self, node: &str) -> Option<ClientId> {
+        let found = self.attached.iter().find(|a| caps::node(&a.presence).is_some_and(|own| own == node));
+        found.map(|a| a.client)
+    }
+
+    /// The client has sent something to the room.
+    pub(super) fn heard(&mut self, client: ClientId) {
+        let latest = self.attached.iter().map(|a| a.heard).max().unwrap_or_default() + 1;
+        if let Some(attached) = self.attached.iter_mut().find(|a| a.client == client) {
+            attached.heard = latest;
+        }
+    }
+
     /// Presence of an attached client to the room: an update, a nick change, a leave, or a join again.
     pub(super) fn client_presence(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
         match stanza.type_().as_deref() {
@@ -102,7 +128,7 @@ impl Room {
         }
         if other_nick {
             // The nick is the account's: asked for upstream, errors come back to the asker alone.
-            self.remember_author(&stanza, client);
+            self.authors.remember(&stanza, client);
             out.push(Out::Up(payload(&stanza)));
             self.shown.joined_with(&payload(&stanza));
         }
@@ -132,7 +158,7 @@ impl Room {
             };
             let up = presence.edit().set("to", self.own_jid()).set("id", id).remove("from").finish();
             if let (true, Some((client, stanza))) = (by_update, update) {
-                self.remember_author(stanza, client);
+                self.authors.remember(stanza, client);
             }
             out.push(Out::Up(up));
             if by_update {
@@ -161,7 +187,8 @@ impl Room {
         if !self.attached.is_empty() {
             return self.present_best(now, None, out);
         }
-        let content = self.settings.detached_presence.map(|show| format!("<show>{show}</show>")).unwrap_or_default();
+        let show = self.settings.detached_presence.map(|show| format!("<show>{show}</show>")).unwrap_or_default();
+        let content = show + &caps::own_element();
         if self.shown.content.as_deref() != Some(&content) {
             let id = self.next_id();
             let to = self.own_jid();

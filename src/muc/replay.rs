@@ -51,6 +51,7 @@ impl Room {
         }
         self.replay(now, client, &join, created, out);
         self.attached.push(Attached::new(client, &payload(&join.stanza)));
+        self.heard(client);
         self.audience = self.attached.iter().map(|a| a.client).collect();
         self.present_best(now, None, out);
     }

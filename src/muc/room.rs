@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::muc::authors::Authors;
 use crate::muc::codes::{self, Departure, MucUser};
 use crate::muc::history::History;
 use crate::muc::join::{Join, Waiter};
@@ -57,8 +58,8 @@ pub struct Room {
     pub(super) own: Option<SelfPresence>,
     pub(super) subject: Subject,
     pub(super) history: History,
-    /// Who sent what, by id: errors go to the author alone.
-    pub(super) authors: VecDeque<(String, ClientId)>,
+    /// Who sent what: errors go to the author alone.
+    pub(super) authors: Authors,
     /// The room was created by our join and is not configured yet (201).
     pub(super) unconfigured: bool,
     /// The client that was told so.
@@ -91,7 +92,7 @@ impl Room {
             own: None,
             subject: Subject::default(),
             history: History::new(settings.history),
-            authors: VecDeque::new(),
+            authors: Authors::default(),
             unconfigured: false,
             creator: None,
             shown: Shown::default(),
@@ -192,6 +193,7 @@ impl Room {
     }
 
     fn from_attached(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
+        self.heard(client);
         match stanza.kind() {
             Kind::Presence => self.client_presence(now, client, stanza, out),
             Kind::Message => self.client_message(client, stanza, out),
@@ -323,7 +325,7 @@ impl Room {
         {
             return self.join_failed(now, stanza, keep, asker, out);
         }
-        if let Some(client) = answers.and_then(|id| self.author(&id)) {
+        if let Some(client) = self.authors.answered(&stanza) {
             out.push(Out::One(client, Arc::new(Shared::new(&stanza, None))));
         }
     }

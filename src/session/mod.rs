@@ -5,6 +5,7 @@ pub mod accept;
 pub mod admission;
 mod carbons;
 mod closing;
+mod copies;
 mod pace;
 mod plaintext;
 pub mod refusal;

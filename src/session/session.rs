@@ -12,6 +12,7 @@ use bytes::Bytes;
 use jid::{BareJid, FullJid, Jid};
 
 use super::carbons::AboutSession;
+use super::copies::Copies;
 use crate::account::handle::ToClient;
 use crate::stream::negotiation::refuse::{Refusal, is_csi, refuse};
 use crate::stream::negotiation::{Bound, condition_of};
@@ -45,6 +46,8 @@ pub enum Output {
     },
     /// To the account.
     Available(bool),
+    /// To the account: the server copies messages to the client (XEP-0280), or no longer.
+    Carbons(bool),
     /// For the log: the client has met this limit of its account's.
     Limited(&'static str),
     /// The client did what a stream does not survive.
@@ -76,6 +79,7 @@ struct ToItsAccount {
     introduced: bool,
     /// What the account was told last.
     available: bool,
+    copies: Copies,
 }
 
 /// The machine.
@@ -101,6 +105,7 @@ impl Session {
                 sent: 0,
                 introduced: false,
                 available: true,
+                copies: Copies::default(),
             })
         });
         // Only what stanzas inherit is kept: there is one of these per client.
@@ -134,9 +139,14 @@ impl Session {
         let Some(to) = stanza.to() else {
             if stanza.is_presence() {
                 account.broadcast(&stanza, out);
+            } else {
+                account.copies.asked(&stanza);
             }
             return out.push(Output::Server(stanza.bytes().clone()));
         };
+        if stanza.is_iq() && to == self.jid.to_bare().as_str() {
+            account.copies.asked(&stanza);
+        }
         if account.routes.is_empty() && !stanza.is_presence() {
             return out.push(Output::Server(stanza.bytes().clone()));
         }
@@ -176,6 +186,11 @@ impl Session {
         if let Some(account) = &mut self.account {
             if account.about.as_ref().is_some_and(|about| about.hides(&stanza, account.introduced)) {
                 return;
+            }
+            if let Some(enabled) = account.copies.answered(&stanza, &self.jid)
+                && account.introduced
+            {
+                out.push(Output::Carbons(enabled));
             }
             if account.own > 0 && stanza.is_presence() {
                 account.room_presence(&stanza);
@@ -269,6 +284,9 @@ impl ToItsAccount {
         if !self.introduced {
             self.introduced = true;
             out.push(Output::Hello);
+            if self.copies.enabled() {
+                out.push(Output::Carbons(true));
+            }
         }
     }
 

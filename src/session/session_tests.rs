@@ -41,6 +41,7 @@ fn show(output: &Output) -> String {
             format!("A< {}{}", if *fresh { "fresh " } else { "" }, text(stanza.bytes()))
         }
         Output::Available(available) => format!("A< available={available}"),
+        Output::Carbons(enabled) => format!("A< carbons={enabled}"),
         Output::Limited(what) => format!("limited {what}"),
         Output::End(condition, _) => format!("end {condition}"),
         Output::ClientError(..) | Output::ServerError(..) => "error relayed".into(),
@@ -335,4 +336,21 @@ proptest! {
             prop_assert_eq!(all, (1..=sent[room]).collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn the_account_learns_whether_the_client_gets_carbons() {
+    let mut session = session();
+    let ask = |what: &str, id: u8, to: &str| {
+        format!("<iq type='set' id='{id}'{to}><{what} xmlns='urn:xmpp:carbons:2'/></iq>")
+    };
+    let yes = |id: u8| format!("<iq type='result' id='{id}' to='juliet@example.org/phone'/>");
+    let relayed = |way: &str, xml: &str| vec![format!("{way}< {xml}")];
+    // Before there is anything to tell it, nothing is said; what goes by is not touched.
+    assert_eq!(client(&mut session, &ask("enable", 1, "")), relayed("S", &ask("enable", 1, "")));
+    assert_eq!(server(&mut session, &yes(1)), relayed("C", &yes(1)));
+    assert_eq!(client(&mut session, JOIN)[..2], ["A< hello", "A< carbons=true"]);
+    let own = " to='juliet@example.org'";
+    assert_eq!(client(&mut session, &ask("disable", 2, own)), relayed("S", &ask("disable", 2, own)));
+    assert_eq!(server(&mut session, &yes(2)), ["A< carbons=false".to_owned(), format!("C< {}", yes(2))]);
 }

@@ -324,6 +324,9 @@ impl Relay {
                 Output::Available(available) => {
                     self.waiting.push_back(ToAccount::Available { client, available, credit: Credit::default() });
                 }
+                Output::Carbons(enabled) => {
+                    self.waiting.push_back(ToAccount::Carbons { client, enabled, credit: Credit::default() });
+                }
                 Output::Limited(limit) => info!(peer = %self.peer, jid = %self.jid(), limit, "limit met"),
                 Output::End(condition, text) => return Err(End::client(condition, text)),
                 Output::ClientError(error, why) => {

@@ -1,5 +1,6 @@
 //! Floor 1, words: what the bytes of a stream mean, as far as RFC 6120 says it.
 
+pub mod caps;
 pub mod conditions;
 pub mod header;
 pub mod ids;

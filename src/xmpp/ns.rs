@@ -48,6 +48,14 @@ pub const DELAY: &str = "urn:xmpp:delay";
 pub const PING: &str = "urn:xmpp:ping";
 /// Service discovery, what it is (XEP-0030).
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
+/// Entity capabilities (XEP-0115).
+pub const CAPS: &str = "http://jabber.org/protocol/caps";
+/// Jingle (XEP-0166).
+pub const JINGLE: &str = "urn:xmpp:jingle:1";
+/// In-band bytestreams (XEP-0047).
+pub const IBB: &str = "http://jabber.org/protocol/ibb";
+/// SOCKS5 bytestreams (XEP-0065).
+pub const BYTESTREAMS: &str = "http://jabber.org/protocol/bytestreams";
 /// Software version (XEP-0092).
 pub const VERSION: &str = "jabber:iq:version";
 /// The roster (RFC 6121 §2).
