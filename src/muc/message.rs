@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::muc::codes::MucUser;
+use crate::muc::history::{Arrival, Keeping};
 use crate::muc::room::{Phase, Room};
 use crate::muc::{ClientId, Now, Out, nick, subject};
 use crate::xml::element::Tree;
@@ -98,18 +99,20 @@ impl Room {
         if is_subject && entering {
             self.subject.at_join(&stanza, &tree);
         } else if is_subject {
-            self.subject.changed(&self.jid, &stanza, &tree, now.wall);
+            let stamped = *self.history.keeping() != Keeping::Queue;
+            self.subject.changed(&self.jid, &stanza, &tree, now.wall, stamped);
         } else {
             if from.is_none()
                 && let Some(own) = &mut self.own
             {
                 own.configuration_changed(&MucUser::read(&tree));
             }
-            if entering && !is_delayed(&tree, &self.jid) {
+            let old = entering && is_delayed(&tree, &self.jid);
+            if entering && !old {
                 // Live traffic: whatever history there was has come, though no subject was told.
                 self.joined(now, out);
             }
-            self.history.push(&self.jid, &stanza, &tree, now.wall);
+            self.history.push(&self.jid, &stanza, &tree, Arrival { author: from.as_deref(), old, wall: now.wall });
         }
         self.show_all(Shared::new(&stanza, None), out);
         if is_subject && entering {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::muc::codes::{self, Departure, MucUser};
-use crate::muc::history::History;
+use crate::muc::history::{History, Keeping};
 use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
 use crate::muc::occupant::Occupants;
@@ -15,6 +15,7 @@ use crate::muc::self_presence::{SelfPresence, with_own_jid};
 use crate::muc::subject::Subject;
 use crate::muc::{Audience, ClientId, Now, Out, Settings};
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
+use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::{Kind, Stanza};
 
@@ -260,6 +261,10 @@ impl Room {
     }
 
     fn room_itself(&mut self, stanza: Stanza, out: &mut Vec<Out>) {
+        if stanza.tree().is_ok_and(|tree| tree.root().child("c", ns::CAPS).is_some()) {
+            // ejabberd says so what the room can do.
+            *self.history.keeping() = Keeping::Queue;
+        }
         let shared = Arc::new(Shared::new(&stanza.edit().finish(), None));
         self.room_presence = Some(shared.clone());
         self.show_shared(shared, out);
@@ -292,6 +297,7 @@ impl Room {
         let own = nick == self.nick && !matches!(self.phase, Phase::Joining { .. } | Phase::Out);
         if !own {
             self.occupants.unavailable(nick);
+            self.history.author_left(nick);
             return self.show_all(Shared::new(&stanza, None), out);
         }
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
