@@ -94,6 +94,9 @@ impl Room {
             self.author(&id);
         }
         let Ok(tree) = stanza.tree() else { return };
+        if self.is_told_again(now, &stanza, &tree, out) {
+            return;
+        }
         let entering = matches!(self.phase, Phase::Entering { .. });
         let is_subject = subject::is_subject(&tree);
         if is_subject && entering {
@@ -106,6 +109,7 @@ impl Room {
                 && let Some(own) = &mut self.own
             {
                 own.configuration_changed(&MucUser::read(&tree));
+                self.look_again();
             }
             let old = entering && is_delayed(&tree, &self.jid);
             if entering && !old {
@@ -113,6 +117,7 @@ impl Room {
                 self.joined(now, out);
             }
             self.history.push(&self.jid, &stanza, &tree, Arrival { author: from.as_deref(), old, wall: now.wall });
+            self.keep_to_budget(None);
         }
         self.show_all(Shared::new(&stanza, None), out);
         if is_subject && entering {
@@ -122,7 +127,7 @@ impl Room {
 }
 
 /// Whether the room marked the message as history.
-fn is_delayed(tree: &Tree<'_>, room: &str) -> bool {
+pub(super) fn is_delayed(tree: &Tree<'_>, room: &str) -> bool {
     tree.root().children().any(|c| c.is("delay", ns::DELAY) && c.attr("from").is_none_or(|from| from == room))
 }
 
