@@ -243,3 +243,7 @@ fn listed(tree: &Tree<'_>) -> HashMap<String, Vec<String>> {
     }
     jids
 }
+
+#[cfg(test)]
+#[path = "visibility/tests.rs"]
+mod tests;
