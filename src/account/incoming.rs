@@ -61,6 +61,10 @@ impl Account {
         if stanza.is_type("result") || stanza.is_type("error") {
             if let Some((client, answer)) = self.iqs.answered(&stanza) {
                 out.push(to_one(client, &answer));
+            } else if let Some(room) = self.rooms.get_mut(bare) {
+                let mut outs = Vec::new();
+                room.answered(now, &stanza, &mut outs);
+                self.spread(now, bare, outs, out);
             }
             return;
         }

@@ -1,49 +1,30 @@
 //! The room's recent messages (XEP-0045 §7.2.13), kept to be shown to clients that attach later as the room would
 //! show them: with its stamp (XEP-0203), which never changes once given.
 
+mod historic;
+mod request;
+mod retraction;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
 
-use crate::xml::element::{Node, Tree};
+pub use self::historic::{Keeping, stanza_id};
+pub use self::request::Request;
+pub use self::retraction::Retraction;
+use crate::xml::element::Tree;
 use crate::xml::writer::escape;
 use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
-/// How much history a client asked for (XEP-0045 §7.2.13). Absent limits do not limit; the room's own length does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
-    /// Total characters of the stanzas; they are counted whole.
-    pub maxchars: Option<usize>,
-    /// Number of messages.
-    pub maxstanzas: Option<usize>,
-    /// Only messages of the last so many seconds.
-    pub seconds: Option<i64>,
-    /// Only messages since then.
-    pub since: Option<OffsetDateTime>,
-}
-
-impl Request {
-    /// Reads the `<history/>` of a join's `<x/>`.
-    pub fn read(x: Node<'_>) -> Request {
-        let Some(history) = x.child("history", ns::MUC) else { return Request::default() };
-        let number = |name| history.attr(name).and_then(|v| v.trim().parse().ok());
-        Request {
-            maxchars: number("maxchars"),
-            maxstanzas: number("maxstanzas"),
-            seconds: history.attr("seconds").and_then(|v| v.trim().parse().ok()),
-            since: history.attr("since").and_then(|v| OffsetDateTime::parse(v.trim(), &Rfc3339).ok()),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Entry {
     stamp: OffsetDateTime,
-    chars: usize,
+    /// Who wrote it, as long as whoever has that nick is the same person; none for the room itself.
+    author: Option<String>,
     message: Arc<Shared>,
 }
 
@@ -52,139 +33,170 @@ struct Entry {
 pub struct History {
     entries: VecDeque<Entry>,
     most: usize,
+    bytes: usize,
+    keeping: Keeping,
+}
+
+/// When a message came, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// The nick it came from; none for the room itself.
+    pub author: Option<&'a str>,
+    /// It is history already, which the room shows at a join.
+    pub old: bool,
+    /// The time.
+    pub wall: OffsetDateTime,
 }
 
 impl History {
     /// A log of at most `most` messages.
     pub fn new(most: usize) -> Self {
-        History { entries: VecDeque::new(), most }
+        History { entries: VecDeque::new(), most, bytes: 0, keeping: Keeping::Unknown }
     }
 
-    /// Keeps a groupchat message of `room` that came at `wall`, if it is one that a room's history shows: with a
-    /// body. Its stamp is the room's own where it has one.
-    pub fn push(&mut self, room: &str, stanza: &Stanza, tree: &Tree<'_>, wall: OffsetDateTime) {
-        let root = tree.root();
-        if self.most == 0 || root.child("body", ns::CLIENT).is_none() {
+    /// How the room's service keeps its own.
+    pub fn keeping(&mut self) -> &mut Keeping {
+        &mut self.keeping
+    }
+
+    /// A groupchat message of `room`, which is no change of the subject: kept, if it is one that the room's history
+    /// shows.
+    pub fn push(&mut self, room: &str, stanza: &Stanza, tree: &Tree<'_>, arrival: Arrival<'_>) {
+        self.keeping.learn(tree, room);
+        // What the room shows as history is, whatever it holds.
+        let mut keeps = arrival.old || self.keeping.keeps(tree, room);
+        if !arrival.old
+            && let Some(retraction) = Retraction::read(tree, arrival.author.is_none(), arrival.wall)
+        {
+            self.retract(room, arrival.author, &retraction);
+            keeps |= retraction.moderated;
+        }
+        if self.most == 0 || !keeps {
             return;
         }
-        let own =
-            root.children().filter(|c| c.is("delay", ns::DELAY)).find(|d| d.attr("from").as_deref() == Some(room));
-        let stamp = own.and_then(|d| OffsetDateTime::parse(&d.attr("stamp")?, &Rfc3339).ok());
-        let (stamp, message) = match stamp {
-            Some(stamp) => (stamp, own_copy(stanza)),
-            None => (wall, stanza.edit().append(&delay(room, wall)).finish()),
+        let given = if arrival.old { given_stamp(room, tree) } else { None };
+        let (stamp, message) = match given {
+            // A copy, so that it does not pin the read buffer it came in.
+            Some(stamp) => (stamp, stanza.edit().finish()),
+            // Whatever stamp a live message bears, somebody else gave it.
+            None => (whole_seconds(arrival.wall), stanza.edit().append(&delay(room, arrival.wall)).finish()),
         };
         if self.entries.len() == self.most {
-            self.entries.pop_front();
+            self.forget_oldest();
         }
-        let chars = message.bytes().len();
-        self.entries.push_back(Entry { stamp, chars, message: Arc::new(Shared::new(&message, None)) });
+        let author = arrival.author.map(str::to_owned);
+        self.bytes += message.bytes().len();
+        self.entries.push_back(Entry { stamp, author, message: Arc::new(Shared::new(&message, None)) });
     }
 
-    /// What a client is shown that asked so, oldest first.
+    /// What a client is shown that asked so, oldest first: of several limits the narrowest.
     pub fn select(&self, request: &Request, wall: OffsetDateTime) -> Vec<Arc<Shared>> {
-        let since = request.seconds.map(|s| wall - Duration::seconds(s.clamp(0, 1 << 40)));
-        let since = since.into_iter().chain(request.since).max();
+        let oldest = request.oldest(wall).map(whole_seconds);
         let mut chars = request.maxchars.unwrap_or(usize::MAX);
         let newest_first = self.entries.iter().rev();
         let chosen = newest_first
             .take(request.maxstanzas.unwrap_or(usize::MAX))
-            .take_while(|e| since.is_none_or(|since| e.stamp >= since))
+            .take_while(|e| oldest.is_none_or(|oldest| e.stamp >= oldest))
             .take_while(|e| {
-                let fits = e.chars <= chars;
-                chars = chars.saturating_sub(e.chars);
-                fits
+                let left = chars.checked_sub(e.message.len());
+                chars = left.unwrap_or(0);
+                left.is_some()
             });
         let mut messages: Vec<_> = chosen.map(|e| e.message.clone()).collect();
         messages.reverse();
         messages
     }
 
+    /// Whoever had that nick is gone, or has another: who takes it cannot retract what the former wrote.
+    pub fn author_left(&mut self, nick: &str) {
+        for entry in &mut self.entries {
+            entry.author.take_if(|author| author == nick);
+        }
+    }
+
+    fn retract(&mut self, room: &str, author: Option<&str>, retraction: &Retraction) {
+        let is_it = |entry: &Entry| {
+            // Few have it in them; only those are looked into.
+            if memchr::memmem::find(entry.message.bytes(), escape(&retraction.id).as_bytes()).is_none() {
+                return false;
+            }
+            let Ok(tree) = Tree::parse(entry.message.bytes()) else { return false };
+            if stanza_id(&tree, room).as_deref() == Some(&retraction.id) {
+                return retraction.moderated || entry.author.as_deref() == author;
+            }
+            let root = tree.root();
+            let own_id = root.child("origin-id", ns::STANZA_ID).and_then(|c| c.attr("id")).or(root.attr("id"));
+            !retraction.moderated && entry.author.as_deref() == author && own_id.as_deref() == Some(&retraction.id)
+        };
+        let Some(at) = self.entries.iter().position(is_it) else { return };
+        let Some(entry) = self.entries.remove(at) else { return };
+        self.bytes -= entry.message.len();
+        let Some(tombstone) = retraction.tombstone.as_deref().filter(|_| self.keeping == Keeping::Archive) else {
+            return;
+        };
+        let Some(message) = in_place_of(&entry.message, room, tombstone) else { return };
+        self.bytes += message.len();
+        self.entries.insert(at, Entry { message: Arc::new(message), ..entry });
+    }
+
+    /// Bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets the oldest message; false if there is none.
+    pub fn forget_oldest(&mut self) -> bool {
+        let oldest = self.entries.pop_front();
+        self.bytes -= oldest.as_ref().map_or(0, |entry| entry.message.len());
+        oldest.is_some()
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.entries = VecDeque::new();
+        *self = History::new(self.most);
     }
 }
 
-/// A copy that does not pin the read buffer it came in.
-fn own_copy(stanza: &Stanza) -> Stanza {
-    stanza.edit().finish()
+/// The stamp that the room gave a message.
+fn given_stamp(room: &str, tree: &Tree<'_>) -> Option<OffsetDateTime> {
+    let mut delays = tree.root().children().filter(|c| c.is("delay", ns::DELAY));
+    let own = delays.find(|d| d.attr("from").as_deref() == Some(room))?;
+    OffsetDateTime::parse(&own.attr("stamp")?, &Rfc3339).ok()
+}
+
+/// The message with `content` instead of all but its addresses and the room's own marks.
+fn in_place_of(message: &Shared, room: &str, content: &str) -> Option<Shared> {
+    let stanza = Stanza::own(message.bytes().to_vec());
+    let tree = stanza.tree().ok()?;
+    let mut edit = stanza.edit();
+    let mut at = None;
+    for child in tree.root().children() {
+        let mark = child.is("delay", ns::DELAY) && child.attr("from").as_deref() == Some(room)
+            || child.is("stanza-id", ns::STANZA_ID) && child.attr("by").as_deref() == Some(room);
+        if !mark {
+            edit = edit.cut(child.range());
+        } else if at.is_none() {
+            at = Some(child.range().start);
+        }
+    }
+    let at = at?;
+    Some(Shared::new(&edit.splice(at..at, content).finish(), None))
 }
 
 /// The mark of a delayed message of a room.
 pub fn delay(room: &str, wall: OffsetDateTime) -> String {
-    // XEP-0082 §3.2, in UTC, to the second.
-    let utc = wall.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).unwrap_or(wall);
-    let stamp = utc.format(&Rfc3339).unwrap_or_default();
-    format!("<delay xmlns='{}' from='{}' stamp='{stamp}'/>", ns::DELAY, escape(room))
+    format!("<delay xmlns='{}' from='{}' stamp='{}'/>", ns::DELAY, escape(room), stamp(wall))
+}
+
+/// A time as XEP-0082 §3.2 writes it, in UTC, to the second.
+pub fn stamp(wall: OffsetDateTime) -> String {
+    whole_seconds(wall.to_offset(time::UtcOffset::UTC)).format(&Rfc3339).unwrap_or_default()
+}
+
+fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
+    time.replace_nanosecond(0).unwrap_or(time)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use time::macros::datetime;
-
-    fn filled() -> History {
-        let mut history = History::new(3);
-        for minute in 0..5 {
-            let stanza = Stanza::own(format!("<message from='r@s/n' to='a@b'><body>{minute}</body></message>"));
-            let wall = datetime!(2026-01-01 12:00 UTC) + Duration::minutes(minute);
-            history.push("r@s", &stanza, &stanza.tree().unwrap(), wall);
-        }
-        history
-    }
-
-    fn bodies(history: &History, request: Request) -> Vec<String> {
-        let wall = datetime!(2026-01-01 12:05 UTC);
-        let text = |m: &Arc<Shared>| Tree::parse(m.bytes()).unwrap().root().child_text("body", ns::CLIENT).unwrap();
-        history.select(&request, wall).iter().map(text).collect()
-    }
-
-    #[test]
-    fn keeps_the_newest_and_serves_what_was_asked() {
-        let history = filled();
-        assert_eq!(bodies(&history, Request::default()), ["2", "3", "4"]);
-        assert_eq!(bodies(&history, Request { maxstanzas: Some(2), ..Request::default() }), ["3", "4"]);
-        assert_eq!(bodies(&history, Request { maxstanzas: Some(0), ..Request::default() }), [""; 0]);
-        assert_eq!(bodies(&history, Request { maxchars: Some(0), ..Request::default() }), [""; 0]);
-        assert_eq!(bodies(&history, Request { seconds: Some(90), ..Request::default() }), ["4"]);
-        let since = Some(datetime!(2026-01-01 12:03 UTC));
-        assert_eq!(bodies(&history, Request { since, ..Request::default() }), ["3", "4"]);
-        let one = history.entries[0].chars;
-        assert_eq!(bodies(&history, Request { maxchars: Some(2 * one), ..Request::default() }), ["3", "4"]);
-    }
-
-    #[test]
-    fn a_stamp_given_by_the_room_stays_and_another_is_no_stamp() {
-        let mut history = History::new(3);
-        let wall = datetime!(2026-01-01 12:00 UTC);
-        for from in ["r@s", "r@s/n"] {
-            let delay = format!("<delay xmlns='urn:xmpp:delay' from='{from}' stamp='2020-01-01T00:00:00Z'/>");
-            let stanza = Stanza::own(format!("<message from='r@s/n'><body>x</body>{delay}</message>"));
-            history.push("r@s", &stanza, &stanza.tree().unwrap(), wall);
-        }
-        assert_eq!(history.entries[0].stamp, datetime!(2020-01-01 0:00 UTC));
-        assert_eq!(history.entries[1].stamp, wall);
-        let written = String::from_utf8(history.entries[1].message.bytes().to_vec()).unwrap();
-        assert!(written.ends_with("from='r@s' stamp='2026-01-01T12:00:00Z'/></message>"), "{written}");
-    }
-
-    #[test]
-    fn what_has_no_body_is_no_history() {
-        let mut history = History::new(3);
-        let stanza = Stanza::own("<message from='r@s/n'><subject>x</subject></message>");
-        history.push("r@s", &stanza, &stanza.tree().unwrap(), OffsetDateTime::UNIX_EPOCH);
-        assert!(history.entries.is_empty());
-    }
-
-    #[test]
-    fn reads_requests() {
-        let tree = Tree::parse(
-            b"<x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='5' since='2026-01-01T12:00:00Z'/></x>",
-        )
-        .unwrap();
-        let request = Request::read(tree.root());
-        assert_eq!((request.maxstanzas, request.maxchars), (Some(5), None));
-        assert_eq!(request.since, Some(datetime!(2026-01-01 12:00 UTC)));
-    }
-}
+#[path = "history/tests.rs"]
+mod tests;

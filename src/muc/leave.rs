@@ -45,6 +45,7 @@ impl Room {
     pub fn client_gone(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
         self.client_offline(client);
         self.waiting.retain(|w| w.client != client);
+        self.visibility.forget_client(client);
         self.authors.client_gone(client);
         if self.is_attached(client) {
             self.detach(now, client, out);
@@ -71,6 +72,7 @@ impl Room {
 
     fn detach(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
         self.attached.retain(|a| a.client != client);
+        self.visibility.forget_client(client);
         self.audience = self.attached.iter().map(|a| a.client).collect();
         out.push(Out::Detached(client));
         if self.attached.is_empty() {

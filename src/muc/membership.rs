@@ -56,6 +56,7 @@ impl Room {
         self.nick = nick.to_owned();
         self.retry_wait = FIRST_RETRY;
         self.own = Some(SelfPresence::joined(stanza, user));
+        self.occupants_shown();
         self.unconfigured = user.has(codes::CREATED);
         self.phase = Phase::Entering { deadline: now.at + ENTRY_TIME, keep };
         if self.unconfigured && asker.is_none() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::muc::codes::MucUser;
+use crate::muc::history::{Arrival, Keeping};
 use crate::muc::room::{Phase, Room};
 use crate::muc::{ClientId, Now, Out, nick, subject};
 use crate::xml::element::Tree;
@@ -68,23 +69,30 @@ impl Room {
             self.authors.reflected(&id);
         }
         let Ok(tree) = stanza.tree() else { return };
+        if self.is_told_again(now, &stanza, &tree, out) {
+            return;
+        }
         let entering = matches!(self.phase, Phase::Entering { .. });
         let is_subject = subject::is_subject(&tree);
         if is_subject && entering {
             self.subject.at_join(&stanza, &tree);
         } else if is_subject {
-            self.subject.changed(&self.jid, &stanza, &tree, now.wall);
+            let stamped = *self.history.keeping() != Keeping::Queue;
+            self.subject.changed(&self.jid, &stanza, &tree, now.wall, stamped);
         } else {
             if from.is_none()
                 && let Some(own) = &mut self.own
             {
                 own.configuration_changed(&MucUser::read(&tree));
+                self.look_again();
             }
-            if entering && !is_delayed(&tree, &self.jid) {
+            let old = entering && is_delayed(&tree, &self.jid);
+            if entering && !old {
                 // Live traffic: whatever history there was has come, though no subject was told.
                 self.joined(now, out);
             }
-            self.history.push(&self.jid, &stanza, &tree, now.wall);
+            self.history.push(&self.jid, &stanza, &tree, Arrival { author: from.as_deref(), old, wall: now.wall });
+            self.keep_to_budget(None);
         }
         self.show_all(Shared::new(&stanza, None), out);
         if is_subject && entering {
@@ -94,7 +102,7 @@ impl Room {
 }
 
 /// Whether the room marked the message as history.
-fn is_delayed(tree: &Tree<'_>, room: &str) -> bool {
+pub(super) fn is_delayed(tree: &Tree<'_>, room: &str) -> bool {
     tree.root().children().any(|c| c.is("delay", ns::DELAY) && c.attr("from").is_none_or(|from| from == room))
 }
 

@@ -3,8 +3,10 @@
 //! [`room::Room`] is the machine; each feature has a file of its own, named as the specification names it.
 
 pub mod authors;
+mod budget;
 pub mod codes;
 pub mod history;
+pub mod item;
 pub mod join;
 mod leave;
 mod membership;
@@ -17,6 +19,7 @@ mod replay;
 pub mod room;
 pub mod self_presence;
 pub mod subject;
+mod visibility;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

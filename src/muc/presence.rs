@@ -108,6 +108,13 @@ impl Room {
         }
     }
 
+    /// What the room is shown of the account now, as a presence without address.
+    pub(super) fn shown_presence(&self) -> Stanza {
+        let content = self.shown.content.as_deref().unwrap_or_default();
+        let of_client = self.attached.iter().find(|a| a.presence.content() == content);
+        of_client.map_or_else(|| Stanza::own(format!("<presence>{content}</presence>")), |a| a.presence.clone())
+    }
+
     /// Presence of an attached client to the room: an update, a nick change, a leave, or a join again.
     pub(super) fn client_presence(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
         match stanza.type_().as_deref() {
@@ -134,7 +141,10 @@ impl Room {
         }
         if let Some(join) = Join::read(&stanza) {
             // It has lost its view of the room. Upstream a join again would be shown to everybody (Prosody).
-            self.replay(now, client, &join, false, out);
+            match self.asks_for_jids(now, out) {
+                true => self.replay_later(client, join),
+                false => self.replay(now, client, &join, false, out),
+            }
         } else if !other_nick {
             self.present_best(now, Some((client, &stanza)), out);
         }

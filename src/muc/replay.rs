@@ -15,7 +15,7 @@ impl Room {
     pub(super) fn joined(&mut self, now: Now, out: &mut Vec<Out>) {
         let keep = matches!(self.phase, Phase::Entering { keep: true, .. });
         self.phase = Phase::Joined;
-        if self.waiting.is_empty() {
+        let Some(first) = self.waiting.front() else {
             if !keep {
                 // Nobody is left who wanted it.
                 return self.start_leave(now, out);
@@ -23,14 +23,17 @@ impl Room {
             self.empty_since = self.empty_since.or(Some(now.at));
             self.shown.reconsider_at_once(now.at);
             return;
-        }
+        };
+        // The first one's presence is what the account joined with.
+        self.shown.joined_with(&payload(&first.join.stanza));
+        self.serve_waiting(now, out);
+    }
+
+    /// Lets in who has waited, in the order of asking, then takes up what they sent meanwhile.
+    pub(super) fn serve_waiting(&mut self, now: Now, out: &mut Vec<Out>) {
         let waiters: Vec<_> = self.waiting.drain(..).collect();
         let mut held = Vec::new();
         for waiter in waiters {
-            // The first one's presence is what the account joined with.
-            if self.attached.is_empty() {
-                self.shown.joined_with(&payload(&waiter.join.stanza));
-            }
             held.push((waiter.client, waiter.held));
             self.attach(now, waiter.client, waiter.join, out);
         }

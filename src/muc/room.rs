@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use crate::muc::authors::Authors;
 use crate::muc::codes::{self, Departure, MucUser};
-use crate::muc::history::History;
+use crate::muc::history::{History, Keeping};
 use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
 use crate::muc::occupant::Occupants;
 use crate::muc::presence::{Attached, Shown};
 use crate::muc::self_presence::{SelfPresence, with_own_jid};
 use crate::muc::subject::Subject;
-use crate::muc::{Audience, ClientId, Now, Out, Settings};
+use crate::muc::visibility::Visibility;
+use crate::muc::{Audience, ClientId, Now, Out, Settings, item};
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
+use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::{Kind, Stanza};
 
@@ -65,6 +67,7 @@ pub struct Room {
     /// The client that was told so.
     pub(super) creator: Option<ClientId>,
     pub(super) shown: Shown,
+    pub(super) visibility: Visibility,
     /// The account leaves then, if that client is still online.
     pub(super) leave_at: Option<(Instant, ClientId)>,
     /// Nobody is attached since then.
@@ -96,6 +99,7 @@ impl Room {
             unconfigured: false,
             creator: None,
             shown: Shown::default(),
+            visibility: Visibility::default(),
             leave_at: None,
             empty_since: None,
             retry_wait: FIRST_RETRY,
@@ -138,7 +142,7 @@ impl Room {
     /// How many things are kept for clients: their joins and what they sent behind them, and who sent what.
     pub fn kept_for_clients(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
-        waiting + self.attached.len() + self.authors.len()
+        waiting + self.visibility.waiting() + self.attached.len() + self.authors.len()
     }
 
     /// How many others are in the room.
@@ -210,7 +214,11 @@ impl Room {
             return;
         }
         if self.phase == Phase::Joined {
-            return self.attach(now, client, join, out);
+            if !self.asks_for_jids(now, out) {
+                return self.attach(now, client, join, out);
+            }
+            self.leave_at = None;
+            self.empty_since = None;
         }
         self.waiting.push_back(Waiter { client, join, held: Vec::new() });
         if matches!(self.phase, Phase::Out | Phase::Lost { .. }) {
@@ -229,6 +237,7 @@ impl Room {
         self.unconfigured = false;
         self.creator = None;
         self.shown = Shown::default();
+        self.visibility = Visibility::default();
         self.leave_at = None;
     }
 
@@ -262,15 +271,24 @@ impl Room {
     }
 
     fn room_itself(&mut self, stanza: Stanza, out: &mut Vec<Out>) {
+        if stanza.tree().is_ok_and(|tree| tree.root().child("c", ns::CAPS).is_some()) {
+            // ejabberd says so what the room can do.
+            *self.history.keeping() = Keeping::Queue;
+        }
         let shared = Arc::new(Shared::new(&stanza.edit().finish(), None));
         self.room_presence = Some(shared.clone());
-        self.show_shared(shared, out);
+        if !self.room_is_shown_again() {
+            self.show_shared(shared, out);
+        }
     }
 
     fn occupant_available(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
         // Kept for as long as the occupant stays: a copy, so that it does not pin the read buffer.
         let stanza = stanza.edit().finish();
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
+        if self.is_shown_again(nick, &stanza, &user) {
+            return;
+        }
         match self.phase.clone() {
             Phase::Joining { keep, asker, .. } if user.has(codes::SELF) => {
                 self.entered(now, nick, stanza, &user, keep, asker, out);
@@ -278,13 +296,16 @@ impl Room {
             Phase::Entering { .. } | Phase::Joined if nick == self.nick => {
                 let shared = with_own_jid(&stanza, &self.session);
                 if let Some(own) = &mut self.own {
-                    own.update(stanza);
+                    own.update(item::settled(&stanza, false).unwrap_or(stanza));
                 }
+                self.look_again();
                 self.show_all(shared, out);
             }
             _ => {
                 let shared = Arc::new(Shared::new(&stanza, None));
-                self.occupants.available(nick, shared.clone());
+                let settled = item::settled(&stanza, true).map(|settled| Arc::new(Shared::new(&settled, None)));
+                self.occupants.available(nick, settled.unwrap_or(shared.clone()));
+                self.keep_to_budget(Some(nick));
                 self.show_shared(shared, out);
             }
         }
@@ -294,6 +315,7 @@ impl Room {
         let own = nick == self.nick && !matches!(self.phase, Phase::Joining { .. } | Phase::Out);
         if !own {
             self.occupants.unavailable(nick);
+            self.history.author_left(nick);
             return self.show_all(Shared::new(&stanza, None), out);
         }
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
@@ -325,6 +347,9 @@ impl Room {
         {
             return self.join_failed(now, stanza, keep, asker, out);
         }
+        if answers.as_deref().is_some_and(|id| self.rejoin_refused(now, id, out)) {
+            return;
+        }
         if let Some(client) = self.authors.answered(&stanza) {
             out.push(Out::One(client, Arc::new(Shared::new(&stanza, None))));
         }
@@ -343,7 +368,9 @@ impl Room {
         };
         let joined = self.phase == Phase::Joined;
         let empty = self.empty_since.filter(|_| joined).map(|since| since + self.settings.offline_ttl);
-        [phase, self.leave_at.map(|(at, _)| at), self.shown.reconsider_at(), empty].into_iter().flatten().min()
+        let leave = self.leave_at.map(|(at, _)| at);
+        let waits = [phase, leave, self.shown.reconsider_at(), self.visibility.deadline(), empty];
+        waits.into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -357,6 +384,7 @@ impl Room {
             Phase::Lost { retry_at: Some(at) } if now.at >= at => self.start_rejoin(now, out),
             _ => {}
         }
+        self.tick_visibility(now, out);
         self.tick_leave(now, out);
         self.tick_presence(now, out);
     }

@@ -19,6 +19,8 @@ pub struct SelfPresence {
     stanza: Stanza,
     /// Codes about the room that a join shows (100, 170 and the like).
     room_codes: BTreeSet<u16>,
+    /// The room said that nobody may see JIDs (174).
+    fully_anonymous: bool,
 }
 
 /// What is particular about one client's self-presence.
@@ -37,7 +39,7 @@ impl SelfPresence {
     pub fn joined(stanza: Stanza, user: &MucUser) -> Self {
         let room_codes =
             user.statuses.iter().map(|s| s.code).filter(|c| *c != codes::SELF && !PASSING.contains(c)).collect();
-        SelfPresence { stanza, room_codes }
+        SelfPresence { stanza, room_codes, fully_anonymous: false }
     }
 
     /// The own occupant changed (role, presence, nick).
@@ -54,14 +56,33 @@ impl SelfPresence {
     /// The room told of a change of its configuration (XEP-0045 §10.2.1).
     pub fn configuration_changed(&mut self, user: &MucUser) {
         for status in &user.statuses {
+            if matches!(status.code, 172..=174) {
+                self.fully_anonymous = status.code == 174;
+            }
             match status.code {
                 172 => drop(self.room_codes.insert(codes::NON_ANONYMOUS)),
-                173 => drop(self.room_codes.remove(&codes::NON_ANONYMOUS)),
+                173 | 174 => drop(self.room_codes.remove(&codes::NON_ANONYMOUS)),
                 170 => drop(self.room_codes.insert(codes::LOGGED)),
                 171 => drop(self.room_codes.remove(&codes::LOGGED)),
                 _ => {}
             }
         }
+    }
+
+    /// Whether a join would show this code.
+    pub fn shows(&self, code: u16) -> bool {
+        self.room_codes.contains(&code)
+    }
+
+    /// Whether nobody may see JIDs.
+    pub fn is_fully_anonymous(&self) -> bool {
+        self.fully_anonymous
+    }
+
+    /// The account's role.
+    pub fn role(&self, session: &str) -> Option<String> {
+        let user = MucUser::read(&self.stanza.tree().ok()?);
+        own_item(&user, session)?.role.clone()
     }
 
     /// The stanza as it came last.

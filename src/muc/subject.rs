@@ -15,8 +15,8 @@ use crate::xmpp::stanza::Stanza;
 #[derive(Debug, Default)]
 pub struct Subject {
     message: Option<Arc<Shared>>,
-    /// The subject shown at our own join bore a stamp (Prosody), so a later one must too.
-    stamped: bool,
+    /// Whether a join shows when it was set, if our own has told (XEP-0045 §7.2.15 wants it, ejabberd does not).
+    stamped: Option<bool>,
 }
 
 /// Whether a message changes the subject: with a subject, without body or thread (XEP-0045 §8.1).
@@ -29,19 +29,23 @@ pub fn is_subject(tree: &Tree<'_>) -> bool {
 impl Subject {
     /// The subject as our own join was shown it.
     pub fn at_join(&mut self, stanza: &Stanza, tree: &Tree<'_>) {
-        self.stamped |= tree.root().child("delay", ns::DELAY).is_some();
+        let root = tree.root();
+        if root.child("delay", ns::DELAY).is_some() {
+            self.stamped = Some(true);
+        } else if root.child_text("subject", ns::CLIENT).is_some_and(|subject| !subject.is_empty()) {
+            self.stamped = Some(false);
+        }
         self.message = Some(Arc::new(Shared::new(&stanza.edit().finish(), None)));
     }
 
-    /// The subject was changed while the account is in the room: no id, no stanza-id, as at a join.
-    pub fn changed(&mut self, room: &str, stanza: &Stanza, tree: &Tree<'_>, wall: OffsetDateTime) {
-        let mut edit = stanza.edit().remove("id");
-        for child in tree.root().children().filter(|c| c.space() == "urn:xmpp:sid:0") {
-            if child.name() == "stanza-id" {
-                edit = edit.cut(child.range());
-            }
+    /// The subject was changed while the account is in the room: from now on a join shows it, and nothing else of the
+    /// message. `stamped`: with the time, if no join has told otherwise.
+    pub fn changed(&mut self, room: &str, stanza: &Stanza, tree: &Tree<'_>, wall: OffsetDateTime, stamped: bool) {
+        let mut edit = stanza.edit().remove("id").remove("xml:lang");
+        for child in tree.root().children().filter(|c| !c.is("subject", ns::CLIENT)) {
+            edit = edit.cut(child.range());
         }
-        if self.stamped {
+        if self.stamped.unwrap_or(stamped) {
             edit = edit.append(&delay(room, wall));
         }
         self.message = Some(Arc::new(Shared::new(&edit.finish(), None)));
@@ -71,16 +75,34 @@ mod tests {
         assert!(!subject("<message><body/></message>"));
     }
 
+    fn shown(at_join: Option<&str>, stamped: bool) -> String {
+        let mut kept = Subject::default();
+        if let Some(at_join) = at_join.map(Stanza::own) {
+            kept.at_join(&at_join, &at_join.tree().unwrap());
+        }
+        let live = "<message from='r@s/n' id='1' xml:lang='en'><subject xml:lang='de'>b</subject><nick xmlns='n'/>\
+            <stanza-id xmlns='urn:xmpp:sid:0' id='9'/></message>";
+        let live = Stanza::own(live);
+        kept.changed("r@s", &live, &live.tree().unwrap(), OffsetDateTime::UNIX_EPOCH, stamped);
+        String::from_utf8(kept.show("r@s").bytes().to_vec()).unwrap()
+    }
+
     #[test]
     fn a_change_is_kept_in_its_join_form() {
-        let mut kept = Subject::default();
-        let at_join = Stanza::own("<message><subject>a</subject><delay xmlns='urn:xmpp:delay' stamp='x'/></message>");
-        kept.at_join(&at_join, &at_join.tree().unwrap());
-        let live =
-            Stanza::own("<message id='1'><subject>b</subject><stanza-id xmlns='urn:xmpp:sid:0' id='9'/></message>");
-        kept.changed("r@s", &live, &live.tree().unwrap(), OffsetDateTime::UNIX_EPOCH);
-        let shown = String::from_utf8(kept.show("r@s").bytes().to_vec()).unwrap();
-        assert!(shown.starts_with("<message><subject>b</subject><delay "), "{shown}");
-        assert!(!shown.contains("stanza-id"));
+        let plain = "<message from='r@s/n'><subject xml:lang='de'>b</subject></message>";
+        let stamp = "<delay xmlns='urn:xmpp:delay' from='r@s' stamp='1970-01-01T00:00:00Z'/></message>";
+        let stamped = plain.replace("</message>", stamp);
+        let with_stamp = "<message><subject/><delay xmlns='urn:xmpp:delay' stamp='x'/></message>";
+        assert_eq!(shown(Some(with_stamp), false), stamped);
+        assert_eq!(shown(Some("<message><subject>a</subject></message>"), true), plain);
+        // Nobody had set one: that does not tell.
+        assert_eq!(shown(Some("<message><subject/></message>"), true), stamped);
+        assert_eq!(shown(None, false), plain);
+    }
+
+    #[test]
+    fn one_that_was_never_told_is_empty() {
+        let shown = Subject::default().show("r@s");
+        assert_eq!(&shown.bytes()[..], b"<message from='r@s' type='groupchat' to=''><subject/></message>");
     }
 }

@@ -152,6 +152,13 @@ impl<'t> Node<'t> {
         found.normalized_value(XmlVersion::Implicit1_0).ok()
     }
 
+    /// The attributes, declarations of namespaces too: qualified names, and values with references resolved.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'t str, Cow<'t, str>)> + use<'t> {
+        let mut attributes = Attributes::new(self.tag(), self.item().name_len);
+        attributes.with_checks(false);
+        attributes.flatten().filter_map(|a| Some((a.key.0, a.normalized_value(XmlVersion::Implicit1_0).ok()?)))
+    }
+
     /// Where the value of an attribute stands in the bytes, as it was written.
     pub fn attr_range(&self, name: &str) -> Option<Range<usize>> {
         let tag = self.tag();

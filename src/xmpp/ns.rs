@@ -70,3 +70,23 @@ pub const HINTS: &str = "urn:xmpp:hints";
 pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 /// Stream limits advertisement (XEP-0478).
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
+/// Unique and stable stanza ids (XEP-0359).
+pub const STANZA_ID: &str = "urn:xmpp:sid:0";
+/// The archive's mark of before XEP-0359, which ejabberd still writes (XEP-0313 0.5).
+pub const MAM_OLD: &str = "urn:xmpp:mam:tmp";
+/// Explicit message encryption (XEP-0380).
+pub const ENCRYPTION: &str = "urn:xmpp:eme:0";
+/// Chat markers (XEP-0333).
+pub const CHAT_MARKERS: &str = "urn:xmpp:chat-markers:0";
+/// Message fastening (XEP-0422).
+pub const FASTEN: &str = "urn:xmpp:fasten:0";
+/// Message retraction (XEP-0424 0.3).
+pub const RETRACT_0: &str = "urn:xmpp:message-retract:0";
+/// Message retraction (XEP-0424).
+pub const RETRACT_1: &str = "urn:xmpp:message-retract:1";
+/// Message moderation (XEP-0425 0.2).
+pub const MODERATE_0: &str = "urn:xmpp:message-moderate:0";
+/// Message moderation (XEP-0425).
+pub const MODERATE_1: &str = "urn:xmpp:message-moderate:1";
+/// The administration of a room (XEP-0045 §9, §10).
+pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
