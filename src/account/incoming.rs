@@ -36,6 +36,9 @@ impl Account {
         if stanza.is_presence() {
             return self.leave_unwanted(bare, &stanza, out);
         }
+        if stanza.is_message() && self.bookmark_event(now, &stanza, out) {
+            return;
+        }
         if stanza.is_message() && !stanza.is_type("groupchat") && !stanza.is_type("error") {
             self.stray(&stanza, out);
         }
@@ -60,6 +63,8 @@ impl Account {
         if stanza.is_type("result") || stanza.is_type("error") {
             if let Some((client, answer)) = self.iqs.answered(&stanza) {
                 out.push(to_one(client, &answer));
+            } else {
+                self.bookmark_answer(now, &stanza, out);
             }
             return;
         }

@@ -2,6 +2,7 @@
 //!
 //! [`room::Room`] is the machine; each feature has a file of its own, named as the specification names it.
 
+mod autojoin;
 pub mod codes;
 pub mod history;
 pub mod join;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub max_rooms: usize,
     /// How many clients of the account may be in one room.
     pub max_attached: usize,
+    /// Whether the account's bookmarks are fetched and followed.
+    pub bookmarks: bool,
 }
 
 impl Default for Settings {
@@ -67,6 +70,7 @@ impl Default for Settings {
             detached_presence: Some("away"),
             max_rooms: 200,
             max_attached: 64,
+            bookmarks: false,
         }
     }
 }

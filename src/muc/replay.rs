@@ -16,9 +16,12 @@ impl Room {
         let keep = matches!(self.phase, Phase::Entering { keep: true, .. });
         self.phase = Phase::Joined;
         if self.waiting.is_empty() {
-            if !keep {
+            if !keep && !self.stays() {
                 // Nobody is left who wanted it.
                 return self.start_leave(now, out);
+            }
+            if self.unconfigured && self.stays() {
+                self.accept_defaults(out);
             }
             self.empty_since = self.empty_since.or(Some(now.at));
             self.shown.reconsider_at_once(now.at);
@@ -27,10 +30,6 @@ impl Room {
         let waiters: Vec<_> = self.waiting.drain(..).collect();
         let mut held = Vec::new();
         for waiter in waiters {
-            // The first one's presence is what the account joined with.
-            if self.attached.is_empty() {
-                self.shown.joined_with(&payload(&waiter.join.stanza));
-            }
             held.push((waiter.client, waiter.held));
             self.attach(now, waiter.client, waiter.join, out);
         }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jid::{BareJid, FullJid, Jid};
 
+use super::bookmarks::Watch;
 use super::carbons::AboutSession;
+use crate::account::bookmarks::Change;
 use crate::account::handle::ToClient;
 use crate::stream::negotiation::refuse::{Refusal, is_csi, refuse};
 use crate::stream::negotiation::{Bound, condition_of};
@@ -45,6 +47,8 @@ pub enum Output {
     },
     /// To the account.
     Available(bool),
+    /// To the account: its bookmarks have changed.
+    Bookmarks(Box<Change>),
     /// For the log: the client has met this limit of its account's.
     Limited(&'static str),
     /// The client did what a stream does not survive.
@@ -68,6 +72,7 @@ enum Route {
 #[derive(Debug)]
 struct ToItsAccount {
     about: Option<AboutSession>,
+    bookmarks: Watch,
     routes: HashMap<BareJid, Route>,
     /// How many routes are `Own`.
     own: usize,
@@ -96,6 +101,7 @@ impl Session {
         let account = account_session.map(|jid| {
             Box::new(ToItsAccount {
                 about: AboutSession::new(jid),
+                bookmarks: Watch::default(),
                 routes: HashMap::new(),
                 own: 0,
                 sent: 0,
@@ -131,6 +137,7 @@ impl Session {
         let Some(account) = &mut self.account else {
             return out.push(Output::Server(stanza.bytes().clone()));
         };
+        account.bookmarks.from_client(&self.jid, &self.header, &stanza);
         let Some(to) = stanza.to() else {
             if stanza.is_presence() {
                 account.broadcast(&stanza, out);
@@ -177,6 +184,7 @@ impl Session {
             if account.about.as_ref().is_some_and(|about| about.hides(&stanza, account.introduced)) {
                 return;
             }
+            out.extend(account.bookmarks.from_server(&self.jid, &stanza).map(|c| Output::Bookmarks(Box::new(c))));
             if account.own > 0 && stanza.is_presence() {
                 account.room_presence(&stanza);
             }

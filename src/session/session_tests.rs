@@ -41,6 +41,7 @@ fn show(output: &Output) -> String {
             format!("A< {}{}", if *fresh { "fresh " } else { "" }, text(stanza.bytes()))
         }
         Output::Available(available) => format!("A< available={available}"),
+        Output::Bookmarks(change) => format!("A< {change:?}"),
         Output::Limited(what) => format!("limited {what}"),
         Output::End(condition, _) => format!("end {condition}"),
         Output::ClientError(..) | Output::ServerError(..) => "error relayed".into(),
@@ -336,3 +337,6 @@ proptest! {
         }
     }
 }
+
+#[path = "bookmarks_tests.rs"]
+mod bookmarks;

@@ -336,6 +336,7 @@ impl Relay {
                     self.waiting.push_back(ToAccount::Stanza { client, stanza, fresh });
                 }
                 Output::Available(available) => self.waiting.push_back(ToAccount::Available { client, available }),
+                Output::Bookmarks(change) => self.waiting.push_back(ToAccount::Bookmarks(change)),
                 Output::Limited(limit) => info!(peer = %self.peer, jid = %self.jid(), limit, "limit met"),
                 Output::End(condition, text) => return Err(End::client(condition, text)),
                 Output::ClientError(error, why) => {

@@ -62,3 +62,17 @@ pub const HINTS: &str = "urn:xmpp:hints";
 pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 /// Stream limits advertisement (XEP-0478).
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
+/// Bookmarks as items of a PEP node (XEP-0402).
+pub const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
+/// Bookmarks in one element (XEP-0048), in private XML storage or in a PEP node.
+pub const STORAGE_BOOKMARKS: &str = "storage:bookmarks";
+/// Private XML storage (XEP-0049).
+pub const PRIVATE: &str = "jabber:iq:private";
+/// Publish-Subscribe (XEP-0060).
+pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
+/// What the owner of a Publish-Subscribe node asks (XEP-0060 §8).
+pub const PUBSUB_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
+/// What a Publish-Subscribe node tells (XEP-0060).
+pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
+/// Result set management (XEP-0059).
+pub const RSM: &str = "http://jabber.org/protocol/rsm";
