@@ -289,6 +289,8 @@ pub struct Rooms {
     pub max_rooms: usize,
     /// Clients of one account attached to one room at most.
     pub max_attached: usize,
+    /// Whether accounts' bookmarks are followed.
+    pub bookmarks: bool,
 }
 
 /// A presence's `<show/>` (RFC 6121 §4.7.2.1).

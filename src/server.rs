@@ -150,6 +150,7 @@ pub fn registry(
         },
         max_rooms: rooms.max_rooms,
         max_attached: rooms.max_attached,
+        bookmarks: rooms.bookmarks,
     });
     // A server that is told the clients' addresses counts for itself (S3).
     let servers = config.domains.iter().map(|domain| (domain.name.clone(), !domain.upstream.proxy_protocol));

@@ -262,6 +262,7 @@ impl World {
                     let input = Input::Available(client.id, available);
                     self.give(input);
                 }
+                session::Output::Bookmarks(change) => self.give(Input::Bookmarks(*change)),
                 session::Output::End(..) | session::Output::ClientError(..) | session::Output::ServerError(..) => {
                     return self.go(slot);
                 }
@@ -396,7 +397,7 @@ impl World {
                 }
                 Output::Disconnect => self.connected = false,
                 Output::Up(stanza) if self.connected => self.goes_up(&stanza),
-                Output::Up(_) => {}
+                Output::Up(_) | Output::Limited(_) => {}
                 Output::Client(client, item) => self.goes_down(client, item, before),
             }
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jid::{BareJid, FullJid};
 
 use crate::account::archive::Queries;
+use crate::account::bookmarks::{Bookmarks, Change};
 use crate::account::handle::ToClient;
 use crate::account::iq::Iqs;
 use crate::account::limits::Limits;
@@ -16,7 +17,6 @@ use crate::muc::join::Join;
 use crate::muc::room::Room;
 use crate::muc::{ClientId, Now, Out, Settings};
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
-use crate::xmpp::ids;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
@@ -49,6 +49,10 @@ pub enum Input {
     SessionConflict,
     /// The keys may work again: a client logged in with the password.
     KeysChanged,
+    /// A client of the account has logged in.
+    LoggedIn,
+    /// A client's session has seen the account's bookmarks change.
+    Bookmarks(Change),
     /// The operator has taken the keys away; the account session is closed.
     Unenrolled,
     /// The account session received a stanza.
@@ -68,6 +72,8 @@ pub enum Output {
     Up(Stanza),
     /// Hand to a client.
     Client(ClientId, ToClient),
+    /// For the log: the account has met this limit.
+    Limited(&'static str),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -119,6 +125,7 @@ pub struct Account {
     pub(super) queries: Queries,
     pub(super) idle_since: Option<Instant>,
     pub(super) limits: Limits,
+    pub(super) bookmarks: Bookmarks,
 }
 
 impl Account {
@@ -141,12 +148,13 @@ impl Account {
             queries: Queries::default(),
             idle_since: None,
             limits: Limits::default(),
+            bookmarks: Bookmarks::default(),
         }
     }
 
-    /// Nothing holds this account in memory: no room, no client.
+    /// Nothing holds this account in memory: no room, no client, no bookmark to follow.
     pub fn is_idle(&self) -> bool {
-        self.rooms.is_empty() && self.clients.is_empty() && self.strays.is_empty()
+        self.rooms.is_empty() && self.clients.is_empty() && self.strays.is_empty() && !self.bookmarks.any()
     }
 
     /// How many things are kept for clients, attached or waiting: what is sent or asked and not answered yet. None when
@@ -192,7 +200,10 @@ impl Account {
                 self.session_failed(now, true, out);
                 // Nobody will take the account back to these rooms.
                 self.rooms.clear();
+                self.bookmarks = Bookmarks::default();
             }
+            Input::LoggedIn => self.logged_in(now, out),
+            Input::Bookmarks(change) => self.bookmarks_seen(now, change, out),
             Input::FromServer(stanza) => self.from_server(now, stanza, out),
             Input::Tick => self.tick(now, out),
         }
@@ -210,7 +221,7 @@ impl Account {
         let patience = self.patience.filter(|_| !self.is_up());
         // Rooms wait for nothing while there is no session.
         let rooms = self.rooms.values().filter(|_| self.is_up()).filter_map(Room::deadline).min();
-        [link, patience, rooms].into_iter().flatten().min()
+        [link, patience, rooms, self.bookmarks.deadline()].into_iter().flatten().min()
     }
 
     // ---- clients
@@ -273,7 +284,7 @@ impl Account {
             if self.is_full(client, room, &stanza, out) {
                 return self.settle(client, room, out);
             }
-            let new = Room::new(room, &self.session, ids::random(), self.settings.clone());
+            let new = self.new_room(room);
             self.rooms.insert(room.to_owned(), new);
         }
         match self.rooms.get_mut(room) {
@@ -389,7 +400,9 @@ impl Account {
                     unsettled.push(client);
                 }
                 Out::Ended => {
-                    self.rooms.remove(room);
+                    if let Some(ended) = self.rooms.remove(room) {
+                        self.bookmarks.ended(room, ended.nick(), ended.is_put_out());
+                    }
                     self.iqs.room_ended(room);
                     if self.ended.len() == MOST_ENDED {
                         self.ended.pop_front();

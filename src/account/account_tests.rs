@@ -63,6 +63,7 @@ impl Stage {
                 Output::Disconnect => self.commands.push("disconnect"),
                 Output::Up(stanza) => self.up.push(text(&stanza)),
                 Output::Client(client, item) => self.show(client, item),
+                Output::Limited(what) => self.up.push(format!("limited {what}")),
             }
         }
     }
@@ -614,6 +615,8 @@ fn nothing_is_said_to_a_client_that_is_gone() {
     assert_eq!(stage.account.clients().count(), 1);
 }
 
+#[path = "bookmarks_tests.rs"]
+mod bookmarks;
 #[path = "limits_tests.rs"]
 mod limits;
 

@@ -199,6 +199,8 @@ impl Actor {
                 self.queues.remove(&client);
                 self.handle(Input::Gone(client));
             }
+            ToAccount::LoggedIn => self.handle(Input::LoggedIn),
+            ToAccount::Bookmarks(change) => self.handle(Input::Bookmarks(*change)),
             ToAccount::KeysChanged => {
                 self.killed = false;
                 self.handle(Input::KeysChanged);
@@ -297,6 +299,7 @@ impl Actor {
                             inputs.push(Input::Gone(client));
                         }
                     }
+                    Output::Limited(limit) => warn!(account = %self.jid.to_bare(), limit, "limit met"),
                     Output::Connect => {
                         self.session = None;
                         self.connecting = Some(Box::pin(self.connector.clone().open(self.jid.clone())));

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use jid::{BareJid, FullJid};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::account::bookmarks::Change;
 use crate::account::gauge::Gauge;
 pub use crate::muc::ClientId;
 pub use crate::xmpp::shared::Shared;
@@ -65,6 +66,10 @@ pub enum ToAccount {
         /// The session.
         client: ClientId,
     },
+    /// A client of the account has logged in.
+    LoggedIn,
+    /// A client's session has seen the account's bookmarks change: told by the server (S17).
+    Bookmarks(Box<Change>),
     /// A login has shown what opens the account: the account session may be tried again.
     KeysChanged,
     /// The operator has taken the keys away: the account session ends, and the clients join by themselves.
@@ -82,7 +87,11 @@ impl ToAccount {
             | ToAccount::Available { client, .. }
             | ToAccount::Carbons { client, .. }
             | ToAccount::Gone { client } => Some(*client),
-            ToAccount::KeysChanged | ToAccount::Unenrolled | ToAccount::Killed => None,
+            ToAccount::Bookmarks(_)
+            | ToAccount::LoggedIn
+            | ToAccount::KeysChanged
+            | ToAccount::Unenrolled
+            | ToAccount::Killed => None,
         }
     }
 

@@ -37,6 +37,9 @@ impl Account {
         if stanza.is_presence() {
             return self.leave_unwanted(bare, &stanza, out);
         }
+        if stanza.is_message() && self.bookmark_event(now, &stanza, out) {
+            return;
+        }
         if stanza.is_message() && !stanza.is_type("groupchat") && !stanza.is_type("error") {
             self.stray(&stanza, out);
         }
@@ -65,6 +68,8 @@ impl Account {
                 let mut outs = Vec::new();
                 room.answered(now, &stanza, &mut outs);
                 self.spread(now, bare, outs, out);
+            } else {
+                self.bookmark_answer(now, &stanza, out);
             }
             return;
         }

@@ -81,7 +81,7 @@ impl World {
                 Output::Connect => self.connecting = true,
                 Output::Disconnect => self.hang_up(),
                 Output::Up(stanza) if self.connected => self.up.push_back(stanza),
-                Output::Up(_) => {}
+                Output::Up(_) | Output::Limited(_) => {}
                 Output::Client(client, item) => self.show(client, item),
             }
         }

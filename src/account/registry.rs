@@ -213,6 +213,15 @@ impl Accounts for Registry {
     }
 
     async fn handle(&self, account: &BareJid) -> Option<Handle> {
+        let handle = self.live_handle(account).await?;
+        // A full queue means a busy account: it has found out what there is to find out.
+        let _ = handle.sender().try_send(ToAccount::LoggedIn);
+        Some(handle)
+    }
+}
+
+impl Registry {
+    async fn live_handle(&self, account: &BareJid) -> Option<Handle> {
         let live = self.live.get(account).map(|handle| handle.clone());
         if let Some(handle) = live {
             // A client of the account has logged in: what the operator has ended may begin again (S25).

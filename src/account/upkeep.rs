@@ -16,7 +16,7 @@ pub(super) const IDLE_TIME: Duration = Duration::from_secs(30);
 
 impl Account {
     pub(super) fn wants_session(&self) -> bool {
-        !self.rooms.is_empty() || !self.pending.is_empty()
+        !self.rooms.is_empty() || !self.pending.is_empty() || self.bookmarks.want_session()
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -31,6 +31,7 @@ impl Account {
         for (client, room, stanza) in std::mem::take(&mut self.pending) {
             self.dispatch(now, client, &room, stanza, out);
         }
+        self.take_up_bookmarks(now, out);
     }
 
     pub(super) fn session_failed(&mut self, now: Now, barred: bool, out: &mut Vec<Output>) {
@@ -80,6 +81,7 @@ impl Account {
         let wait = if lasted { Duration::from_secs(1).mul_f64(ids::fraction()) } else { self.next_wait() };
         self.link = Link::Lost { retry_at: now.at + wait };
         self.patience = Some(now.at + self.connect_timeout);
+        self.bookmarks_session_lost();
         let errors = self.iqs.session_lost();
         out.extend(errors.iter().map(|(client, error)| to_one(*client, error)));
         self.each_room(now, out, |room, outs| room.session_lost(outs));
@@ -98,6 +100,7 @@ impl Account {
     }
 
     pub(super) fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.tick_bookmarks(now, out);
         if !self.is_up() {
             if self.patience.is_some_and(|until| now.at >= until) {
                 self.give_up_waiting(now, out);

@@ -71,6 +71,7 @@ pub(super) struct RawRooms {
     pub(super) connect_timeout: Option<Time>,
     pub(super) max_rooms: Option<usize>,
     pub(super) max_attached: Option<usize>,
+    pub(super) bookmarks: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

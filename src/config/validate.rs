@@ -228,6 +228,7 @@ fn rooms(raw: &RawRooms) -> Result<Rooms> {
         connect_timeout: at_least_a_millisecond("rooms.connect_timeout", raw.connect_timeout, seconds(10))?,
         max_rooms: within("rooms.max_rooms", raw.max_rooms, 200, 1, 100_000)?,
         max_attached: within("rooms.max_attached", raw.max_attached, 64, 1, 100_000)?,
+        bookmarks: raw.bookmarks.unwrap_or(true),
     })
 }
 

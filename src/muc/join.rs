@@ -1,5 +1,7 @@
 //! Joining (XEP-0045 §7.2): what a client asked for, and the account's own join made of it.
 
+use secrecy::{ExposeSecret, SecretString};
+
 use crate::muc::ClientId;
 use crate::muc::history::Request;
 use crate::xml::writer::escape;
@@ -81,11 +83,21 @@ pub fn payload(stanza: &Stanza) -> Stanza {
     edit.finish()
 }
 
-/// The join by which the account goes back to a room it has lost.
-pub fn rejoin(room: &str, nick: &str, id: &str, history: usize) -> Stanza {
+/// The join by which the account goes back to a room it has lost, or joins one with no client asking; `shown` is what the
+/// room is shown of it.
+pub fn rejoin(
+    room: &str,
+    nick: &str,
+    id: &str,
+    history: usize,
+    password: Option<&SecretString>,
+    shown: &Stanza,
+) -> Stanza {
+    let password = password.map(|p| format!("<password>{}</password>", escape(p.expose_secret()))).unwrap_or_default();
     Stanza::own(format!(
-        "<presence to='{}' id='{id}'><x xmlns='{}'><history maxstanzas='{history}'/></x></presence>",
+        "<presence to='{}' id='{id}'>{}<x xmlns='{}'>{password}<history maxstanzas='{history}'/></x></presence>",
         escape(&format!("{room}/{nick}")),
+        shown.content(),
         ns::MUC
     ))
 }

@@ -21,7 +21,10 @@ impl Room {
         }
         if self.unconfigured && self.creator == Some(client) {
             // It created the room and does not want it; nobody else is there to configure it.
-            return self.start_leave(now, out);
+            return self.creator_is_gone(now, out);
+        }
+        if self.stays() {
+            return;
         }
         // Clients send this to every room when they quit, so it is not an account leave yet.
         self.leave_at = Some((now.at + self.settings.leave_grace, client));
@@ -65,7 +68,7 @@ impl Room {
         if self.unconfigured && self.creator == Some(client) {
             self.creator = None;
             if self.attached.is_empty() {
-                self.start_leave(now, out);
+                self.creator_is_gone(now, out);
             }
         }
     }
@@ -98,7 +101,7 @@ impl Room {
     }
 
     pub(super) fn tick_leave(&mut self, now: Now, out: &mut Vec<Out>) {
-        if self.phase != Phase::Joined || !self.attached.is_empty() {
+        if self.phase != Phase::Joined || !self.attached.is_empty() || self.stays() {
             return;
         }
         let asked = self.leave_at.is_some_and(|(at, _)| now.at >= at);

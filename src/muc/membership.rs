@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::muc::autojoin::may_pass;
 use crate::muc::codes::{self, MucUser};
-use crate::muc::join::rejoin;
+use crate::muc::join::{payload, rejoin};
 use crate::muc::room::{Phase, Room};
 use crate::muc::self_presence::SelfPresence;
 use crate::muc::{ClientId, Now, Out};
@@ -24,13 +25,14 @@ pub(super) const FIRST_RETRY: Duration = Duration::from_secs(2);
 impl Room {
     /// Sends the first waiter's join up as the account's.
     pub(super) fn start_join(&mut self, now: Now, out: &mut Vec<Out>) {
-        let keep = matches!(self.phase, Phase::Lost { .. });
+        let keep = matches!(self.phase, Phase::Lost { .. }) || self.stays();
         let deadline = now.at + self.settings.join_timeout;
         self.forget();
         let Some(waiter) = self.waiting.front() else { return };
         let id = waiter.join.id.clone().unwrap_or_default();
         self.nick = waiter.join.nick.clone();
         out.push(Out::Up(waiter.join.upstream(&self.jid, &self.nick, self.settings.history)));
+        self.shown.joined_with(&payload(&waiter.join.stanza));
         self.phase = Phase::Joining { deadline, id, keep, asker: Some(waiter.client) };
     }
 
@@ -38,7 +40,10 @@ impl Room {
     pub(super) fn start_rejoin(&mut self, now: Now, out: &mut Vec<Out>) {
         let id = self.next_id();
         self.forget();
-        out.push(Out::Up(rejoin(&self.jid, &self.nick, &id, self.settings.history)));
+        let shown = Stanza::own(format!("<presence>{}</presence>", self.settings.shown_detached()));
+        let password = self.autojoin.as_ref().and_then(|autojoin| autojoin.password.as_ref());
+        out.push(Out::Up(rejoin(&self.jid, &self.nick, &id, self.settings.history, password, &shown)));
+        self.shown.joined_with(&shown);
         self.phase = Phase::Joining { deadline: now.at + self.settings.join_timeout, id, keep: true, asker: None };
     }
 
@@ -55,6 +60,7 @@ impl Room {
     ) {
         self.nick = nick.to_owned();
         self.retry_wait = FIRST_RETRY;
+        self.put_out = false;
         self.own = Some(SelfPresence::joined(stanza, user));
         self.occupants_shown();
         self.unconfigured = user.has(codes::CREATED);
@@ -79,10 +85,12 @@ impl Room {
     pub(super) fn left(&mut self, now: Now, out: &mut Vec<Out>) {
         self.forget();
         self.phase = Phase::Out;
-        if self.waiting.is_empty() {
-            out.push(Out::Ended);
-        } else {
+        if !self.waiting.is_empty() {
             self.start_join(now, out);
+        } else if self.stays() {
+            self.lost(now, out);
+        } else {
+            out.push(Out::Ended);
         }
     }
 
@@ -117,6 +125,8 @@ impl Room {
             }
         } else if keep && error_is_passing(&error) {
             return self.lost(now, out);
+        } else if asker.is_none() && !may_pass(&error) {
+            self.put_out = true;
         }
         self.left(now, out);
     }
@@ -143,8 +153,8 @@ impl Room {
         }
         self.detach_all(out);
         match self.phase {
-            Phase::Out | Phase::Joining { keep: false, .. } => self.phase = Phase::Out,
-            Phase::Leaving { .. } => {
+            Phase::Out | Phase::Joining { keep: false, .. } if !self.stays() => self.phase = Phase::Out,
+            Phase::Leaving { .. } if !self.stays() => {
                 self.phase = Phase::Out;
                 if self.waiting.is_empty() {
                     out.push(Out::Ended);

@@ -3,6 +3,7 @@
 //! [`room::Room`] is the machine; each feature has a file of its own, named as the specification names it.
 
 pub mod authors;
+mod autojoin;
 mod budget;
 pub mod codes;
 pub mod history;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
+use crate::xmpp::caps;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
@@ -60,6 +62,16 @@ pub struct Settings {
     pub max_rooms: usize,
     /// How many clients of the account may be in one room.
     pub max_attached: usize,
+    /// Whether the account's bookmarks are fetched and followed.
+    pub bookmarks: bool,
+}
+
+impl Settings {
+    /// What the presence of the account holds while no client is attached.
+    fn shown_detached(&self) -> String {
+        let show = self.detached_presence.map(|show| format!("<show>{show}</show>")).unwrap_or_default();
+        show + &caps::own_element()
+    }
 }
 
 impl Default for Settings {
@@ -72,6 +84,7 @@ impl Default for Settings {
             detached_presence: Some("away"),
             max_rooms: 200,
             max_attached: 64,
+            bookmarks: false,
         }
     }
 }

@@ -197,8 +197,7 @@ impl Room {
         if !self.attached.is_empty() {
             return self.present_best(now, None, out);
         }
-        let show = self.settings.detached_presence.map(|show| format!("<show>{show}</show>")).unwrap_or_default();
-        let content = show + &caps::own_element();
+        let content = self.settings.shown_detached();
         if self.shown.content.as_deref() != Some(&content) {
             let id = self.next_id();
             let to = self.own_jid();

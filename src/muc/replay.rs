@@ -15,17 +15,18 @@ impl Room {
     pub(super) fn joined(&mut self, now: Now, out: &mut Vec<Out>) {
         let keep = matches!(self.phase, Phase::Entering { keep: true, .. });
         self.phase = Phase::Joined;
-        let Some(first) = self.waiting.front() else {
-            if !keep {
+        if self.waiting.is_empty() {
+            if !keep && !self.stays() {
                 // Nobody is left who wanted it.
                 return self.start_leave(now, out);
+            }
+            if self.unconfigured && self.stays() {
+                self.accept_defaults(out);
             }
             self.empty_since = self.empty_since.or(Some(now.at));
             self.shown.reconsider_at_once(now.at);
             return;
-        };
-        // The first one's presence is what the account joined with.
-        self.shown.joined_with(&payload(&first.join.stanza));
+        }
         self.serve_waiting(now, out);
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::muc::authors::Authors;
+use crate::muc::autojoin::Autojoin;
 use crate::muc::codes::{self, Departure, MucUser};
 use crate::muc::history::{History, Keeping};
 use crate::muc::join::{Join, Waiter};
@@ -72,6 +73,10 @@ pub struct Room {
     pub(super) leave_at: Option<(Instant, ClientId)>,
     /// Nobody is attached since then.
     pub(super) empty_since: Option<Instant>,
+    /// The person wants the account to be here, with or without clients.
+    pub(super) autojoin: Option<Autojoin>,
+    /// The room has put the account out, or not let it in, and no client has joined since.
+    pub(super) put_out: bool,
     /// The wait before the next attempt to go back.
     pub(super) retry_wait: Duration,
     id_prefix: String,
@@ -102,6 +107,8 @@ impl Room {
             visibility: Visibility::default(),
             leave_at: None,
             empty_since: None,
+            autojoin: None,
+            put_out: false,
             retry_wait: FIRST_RETRY,
             id_prefix,
             ids_made: 0,
@@ -336,7 +343,10 @@ impl Room {
         match Departure::read(&user) {
             Departure::Technical => self.lost(now, out),
             Departure::Unmarked if !leaving => self.lost(now, out),
-            _ => self.left(now, out),
+            departure => {
+                self.put_out |= departure == Departure::Removed;
+                self.left(now, out);
+            }
         }
     }
 
@@ -367,7 +377,7 @@ impl Room {
             Phase::Out | Phase::Joined => None,
         };
         let joined = self.phase == Phase::Joined;
-        let empty = self.empty_since.filter(|_| joined).map(|since| since + self.settings.offline_ttl);
+        let empty = self.empty_since.filter(|_| joined && !self.stays()).map(|since| since + self.settings.offline_ttl);
         let leave = self.leave_at.map(|(at, _)| at);
         let waits = [phase, leave, self.shown.reconsider_at(), self.visibility.deadline(), empty];
         waits.into_iter().flatten().min()

@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod admission;
+mod bookmarks;
 mod carbons;
 mod closing;
 mod copies;

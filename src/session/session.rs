@@ -11,8 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jid::{BareJid, FullJid, Jid};
 
+use super::bookmarks::Watch;
 use super::carbons::AboutSession;
 use super::copies::Copies;
+use crate::account::bookmarks::Change;
 use crate::account::handle::ToClient;
 use crate::stream::negotiation::refuse::{Refusal, is_csi, refuse};
 use crate::stream::negotiation::{Bound, condition_of};
@@ -48,6 +50,8 @@ pub enum Output {
     Available(bool),
     /// To the account: the server copies messages to the client (XEP-0280), or no longer.
     Carbons(bool),
+    /// To the account: its bookmarks have changed.
+    Bookmarks(Box<Change>),
     /// For the log: the client has met this limit of its account's.
     Limited(&'static str),
     /// The client did what a stream does not survive.
@@ -71,6 +75,7 @@ enum Route {
 #[derive(Debug)]
 struct ToItsAccount {
     about: Option<AboutSession>,
+    bookmarks: Watch,
     routes: HashMap<BareJid, Route>,
     /// How many routes are `Own`.
     own: usize,
@@ -100,6 +105,7 @@ impl Session {
         let account = account_session.map(|jid| {
             Box::new(ToItsAccount {
                 about: AboutSession::new(jid),
+                bookmarks: Watch::default(),
                 routes: HashMap::new(),
                 own: 0,
                 sent: 0,
@@ -136,6 +142,7 @@ impl Session {
         let Some(account) = &mut self.account else {
             return out.push(Output::Server(stanza.bytes().clone()));
         };
+        account.bookmarks.from_client(&self.jid, &self.header, &stanza);
         let Some(to) = stanza.to() else {
             if stanza.is_presence() {
                 account.broadcast(&stanza, out);
@@ -192,6 +199,7 @@ impl Session {
             {
                 out.push(Output::Carbons(enabled));
             }
+            out.extend(account.bookmarks.from_server(&self.jid, &stanza).map(|c| Output::Bookmarks(Box::new(c))));
             if account.own > 0 && stanza.is_presence() {
                 account.room_presence(&stanza);
             }

@@ -42,6 +42,7 @@ fn show(output: &Output) -> String {
         }
         Output::Available(available) => format!("A< available={available}"),
         Output::Carbons(enabled) => format!("A< carbons={enabled}"),
+        Output::Bookmarks(change) => format!("A< {change:?}"),
         Output::Limited(what) => format!("limited {what}"),
         Output::End(condition, _) => format!("end {condition}"),
         Output::ClientError(..) | Output::ServerError(..) => "error relayed".into(),
@@ -354,3 +355,6 @@ fn the_account_learns_whether_the_client_gets_carbons() {
     assert_eq!(client(&mut session, &ask("disable", 2, own)), relayed("S", &ask("disable", 2, own)));
     assert_eq!(server(&mut session, &yes(2)), ["A< carbons=false".to_owned(), format!("C< {}", yes(2))]);
 }
+
+#[path = "bookmarks_tests.rs"]
+mod bookmarks;

@@ -327,6 +327,7 @@ impl Relay {
                 Output::Carbons(enabled) => {
                     self.waiting.push_back(ToAccount::Carbons { client, enabled, credit: Credit::default() });
                 }
+                Output::Bookmarks(change) => self.waiting.push_back(ToAccount::Bookmarks(change)),
                 Output::Limited(limit) => info!(peer = %self.peer, jid = %self.jid(), limit, "limit met"),
                 Output::End(condition, text) => return Err(End::client(condition, text)),
                 Output::ClientError(error, why) => {

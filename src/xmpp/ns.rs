@@ -90,3 +90,17 @@ pub const MODERATE_0: &str = "urn:xmpp:message-moderate:0";
 pub const MODERATE_1: &str = "urn:xmpp:message-moderate:1";
 /// The administration of a room (XEP-0045 §9, §10).
 pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
+/// Bookmarks as items of a PEP node (XEP-0402).
+pub const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
+/// Bookmarks in one element (XEP-0048), in private XML storage or in a PEP node.
+pub const STORAGE_BOOKMARKS: &str = "storage:bookmarks";
+/// Private XML storage (XEP-0049).
+pub const PRIVATE: &str = "jabber:iq:private";
+/// Publish-Subscribe (XEP-0060).
+pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
+/// What the owner of a Publish-Subscribe node asks (XEP-0060 §8).
+pub const PUBSUB_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
+/// What a Publish-Subscribe node tells (XEP-0060).
+pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
+/// Result set management (XEP-0059).
+pub const RSM: &str = "http://jabber.org/protocol/rsm";
