@@ -53,6 +53,8 @@ pub enum Input {
     Unenrolled,
     /// The account session received a stanza.
     FromServer(Stanza),
+    /// The operator has the account leave this room.
+    LeaveRoom(String),
     /// A deadline has passed.
     Tick,
 }
@@ -194,6 +196,7 @@ impl Account {
                 self.rooms.clear();
             }
             Input::FromServer(stanza) => self.from_server(now, stanza, out),
+            Input::LeaveRoom(room) => self.dismiss(now, &room, out),
             Input::Tick => self.tick(now, out),
         }
         self.note_idle(now);

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use jid::{BareJid, FullJid};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::account::gauge::Gauge;
+use crate::account::rooms::RoomState;
 pub use crate::muc::ClientId;
 pub use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
@@ -65,6 +66,18 @@ pub enum ToAccount {
     Unenrolled,
     /// The operator has ended the account session: the clients join by themselves until one of them logs in (S25).
     Killed,
+    /// The operator wants to know the rooms.
+    Rooms {
+        /// Who to tell.
+        answer: oneshot::Sender<Vec<RoomState>>,
+    },
+    /// The operator has the account leave a room.
+    LeaveRoom {
+        /// The room.
+        room: BareJid,
+        /// Who to tell whether the account had it.
+        answer: oneshot::Sender<bool>,
+    },
 }
 
 /// From an account to one of its sessions.

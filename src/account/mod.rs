@@ -22,4 +22,5 @@ mod limits;
 mod own;
 mod owners;
 pub mod registry;
+pub mod rooms;
 mod upkeep;

@@ -4,6 +4,7 @@
 
 pub mod authors;
 pub mod codes;
+pub mod dismiss;
 pub mod history;
 pub mod join;
 mod leave;
