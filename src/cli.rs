@@ -10,6 +10,7 @@ pub mod key;
 pub mod log;
 pub mod operate;
 pub mod password;
+pub mod rooms;
 pub mod session;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use self::account::AccountArgs;
 use self::domain::DomainArgs;
 use self::key::KeyArgs;
 use self::operate::Output;
+use self::rooms::RoomsArgs;
 use self::session::SessionArgs;
 use crate::config::Flags;
 pub use crate::failure::Failure;
@@ -56,6 +58,8 @@ pub enum Command {
     Account(AccountArgs),
     /// Look at the sessions of clients and accounts, and end them
     Session(SessionArgs),
+    /// Look at the rooms that accounts are in, and have an account leave one
+    Rooms(RoomsArgs),
     /// Manage the key that encrypts the store
     Key(KeyArgs),
     /// Manage what is remembered of a domain
@@ -115,6 +119,9 @@ mod tests {
             "session list",
             "session kill a@b/c",
             "session kill 7 --json",
+            "rooms list",
+            "rooms list a@b --json",
+            "rooms leave a@b r@s",
             "key rotate --json",
             "domain reset b --json",
             "check --json",

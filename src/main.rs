@@ -40,6 +40,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Some(Command::Account(args)) => return operate(flags, args.output, || args.command.request()),
         Some(Command::Session(args)) => return operate(flags, args.output, || Ok(args.command.request())),
+        Some(Command::Rooms(args)) => return operate(flags, args.output, || Ok(args.command.request())),
         Some(Command::Key(args)) => return operate(flags, args.output, || Ok(args.command.request())),
         Some(Command::Domain(args)) => return operate(flags, args.output, || Ok(args.command.request())),
         Some(Command::DevCerts { out, domains }) => {

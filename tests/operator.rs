@@ -515,3 +515,51 @@ async fn failures_are_told_in_json_too() {
     fails(&proxy, &["account", "list"], 78, "data.key is missing");
     assert!(!proxy.key_file().exists(), "no new key for an old store");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_are_listed_and_left() {
+    let world = World::with_defaults().await;
+    let (proxy, room) = (&world.proxy, &world.room);
+    let (one, two) = (world.client("alice/1").await, world.client("alice/2").await);
+    one.join(room, "alice").await;
+    two.join(room, "alice").await;
+    let list = json(proxy, ["rooms", "list", "--json"]);
+    let all = list["rooms"].as_array().expect("a list").clone();
+    assert_eq!(all.len(), 1, "{list}");
+    let expected = serde_json::json!({
+        "account": "alice@localhost", "room": room, "nick": "alice", "state": "joined",
+        "clients": ["alice@localhost/1", "alice@localhost/2"], "occupants": 2,
+    });
+    assert_eq!(all[0], expected);
+    let text = plain(proxy, ["rooms", "list", "alice@localhost"]);
+    assert_eq!(text, format!("alice@localhost\t{room}\talice\tjoined\toccupants 2\tclients 1, 2\n"));
+    assert_eq!(json(proxy, ["rooms", "list", "bob@localhost", "--json"])["rooms"], serde_json::json!([]));
+
+    // Out, at once, everybody; and nobody goes back by himself.
+    let (mark, marks) = (world.observer.mark(), [one.mark(), two.mark()]);
+    plain(proxy, ["rooms", "leave", "alice@localhost", room]);
+    world.leaves(mark, "alice").await;
+    for (client, mark) in [&one, &two].into_iter().zip(marks) {
+        let own = |e: &Event| e.is("presence", &["'110'", "type='unavailable'"]) && e.xml.contains(room.as_str());
+        let gone = client.wait_since(mark, "its own leave", own).await;
+        assert_eq!(gone.attr("from"), Some(format!("{room}/alice")), "{}", gone.xml);
+        let ping = client.self_ping(room, "alice").await;
+        assert_eq!(ping.attr("type").as_deref(), Some("error"), "{}", ping.xml);
+        assert_eq!(client.since(mark).iter().filter(|e| own(e)).count(), 1);
+    }
+    let deadline = Instant::now() + support::PATIENCE;
+    while json(proxy, ["rooms", "list", "--json"])["rooms"] != serde_json::json!([]) {
+        assert!(Instant::now() < deadline, "the room is still listed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for nobody in [["alice@localhost", room], ["bob@localhost", room], ["alice@localhost", "no room"]] {
+        let output = proxy.admin(["rooms", "leave", nobody[0], nobody[1], "--json"], "");
+        assert_eq!((output.status.code(), &parsed(&output)["ok"]), (Some(1), &false.into()), "{output:?}");
+    }
+    // Until a client joins.
+    let mark = world.observer.mark();
+    two.join(room, "alice").await;
+    world.comes(mark, "alice").await;
+    one.sync().await;
+    assert!(!one.since(marks[0]).iter().any(|e| e.is("presence", &["<item"]) && e.attr("type").is_none()));
+}

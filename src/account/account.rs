@@ -57,6 +57,8 @@ pub enum Input {
     Unenrolled,
     /// The account session received a stanza.
     FromServer(Stanza),
+    /// The operator has the account leave this room.
+    LeaveRoom(String),
     /// A deadline has passed.
     Tick,
 }
@@ -205,6 +207,7 @@ impl Account {
             Input::LoggedIn => self.logged_in(now, out),
             Input::Bookmarks(change) => self.bookmarks_seen(now, change, out),
             Input::FromServer(stanza) => self.from_server(now, stanza, out),
+            Input::LeaveRoom(room) => self.dismiss(now, &room, out),
             Input::Tick => self.tick(now, out),
         }
         self.note_idle(now);

@@ -625,3 +625,6 @@ mod private_messages;
 
 #[path = "occupant_iq_tests.rs"]
 mod occupant_iqs;
+
+#[path = "dismiss_tests.rs"]
+mod dismissed;

@@ -205,6 +205,13 @@ impl Actor {
                 self.killed = false;
                 self.handle(Input::KeysChanged);
             }
+            // Who asked may have gone: nobody minds.
+            ToAccount::Rooms { answer } => drop(answer.send(self.account.room_states())),
+            ToAccount::LeaveRoom { room, answer } => {
+                let known = self.account.rooms().any(|known| known.jid() == room.as_str());
+                self.handle(Input::LeaveRoom(room.to_string()));
+                let _ = answer.send(known);
+            }
             message @ (ToAccount::Unenrolled | ToAccount::Killed) => {
                 self.killed = matches!(message, ToAccount::Killed);
                 self.connecting = None;

@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use jid::{BareJid, FullJid};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::account::bookmarks::Change;
 use crate::account::gauge::Gauge;
+use crate::account::rooms::RoomState;
 pub use crate::muc::ClientId;
 pub use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
@@ -76,6 +77,18 @@ pub enum ToAccount {
     Unenrolled,
     /// The operator has ended the account session: the clients join by themselves until one of them logs in (S25).
     Killed,
+    /// The operator wants to know the rooms.
+    Rooms {
+        /// Who to tell.
+        answer: oneshot::Sender<Vec<RoomState>>,
+    },
+    /// The operator has the account leave a room.
+    LeaveRoom {
+        /// The room.
+        room: BareJid,
+        /// Who to tell whether the account had it.
+        answer: oneshot::Sender<bool>,
+    },
 }
 
 impl ToAccount {
@@ -87,11 +100,8 @@ impl ToAccount {
             | ToAccount::Available { client, .. }
             | ToAccount::Carbons { client, .. }
             | ToAccount::Gone { client } => Some(*client),
-            ToAccount::Bookmarks(_)
-            | ToAccount::LoggedIn
-            | ToAccount::KeysChanged
-            | ToAccount::Unenrolled
-            | ToAccount::Killed => None,
+            // Not of a client, or not about what it says.
+            _ => None,
         }
     }
 

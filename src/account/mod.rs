@@ -24,4 +24,5 @@ mod limits;
 mod own;
 mod owners;
 pub mod registry;
+pub mod rooms;
 mod upkeep;

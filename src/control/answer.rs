@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::account::gauge::Standing;
+use crate::muc::dismiss::Standing as InRoom;
 
 /// The answer to a request. Fields that do not belong to the request are left out.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Answer {
     /// `session list`: the account sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_sessions: Option<Vec<AccountSessionLine>>,
+    /// `rooms list`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rooms: Option<Vec<RoomLine>>,
 }
 
 /// An account that is enrolled or denied.
@@ -77,6 +81,23 @@ pub struct AccountSessionLine {
     pub clients: usize,
 }
 
+/// A room of an account.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RoomLine {
+    /// The account.
+    pub account: String,
+    /// The room.
+    pub room: String,
+    /// The account's nick there.
+    pub nick: String,
+    /// `joining`, `joined`, `leaving`, `lost` or `out`.
+    pub state: InRoom,
+    /// The full JIDs of the attached clients.
+    pub clients: Vec<String>,
+    /// How many occupants the room has, the account's among them.
+    pub occupants: usize,
+}
+
 impl Answer {
     /// It was done.
     pub fn done(message: impl Into<String>) -> Self {
@@ -101,6 +122,9 @@ impl fmt::Display for Answer {
         for line in self.account_sessions.iter().flatten() {
             let AccountSessionLine { jid, state, rooms, clients } = line;
             writeln!(f, "account\t{jid}\t{state}\trooms {rooms}\tclients {clients}")?;
+        }
+        for line in self.rooms.iter().flatten() {
+            writeln!(f, "{line}")?;
         }
         for line in self.clients.iter().flatten() {
             let ClientLine { id, jid, peer, tls, since, attached, rooms } = line;
@@ -129,6 +153,17 @@ impl fmt::Display for AccountLine {
             Some(false) => write!(f, "\tnot used: bound to {upstream}; `minimix-proxy account rebind {account}`"),
             None => write!(f, "\tnot used: its domain is not served"),
         }
+    }
+}
+
+impl fmt::Display for RoomLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RoomLine { account, room, nick, state, clients, occupants } = self;
+        // A nick is what a room says it is: it must not move the terminal's cursor.
+        let nick: String = nick.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+        let resources = clients.iter().map(|jid| jid.split_once('/').map_or(jid.as_str(), |(_, resource)| resource));
+        let clients = resources.collect::<Vec<_>>().join(", ");
+        write!(f, "{account}\t{room}\t{nick}\t{state}\toccupants {occupants}\tclients {clients}")
     }
 }
 
@@ -203,6 +238,23 @@ mod tests {
             "account\ta@x/s\twaiting-for-login\trooms 1\tclients 1\n\
              client\t3\ta@x/r\t192.0.2.1:9\tdirect\t1970-01-01T00:00:00Z\trooms 2\n"
         );
+        let rooms = Answer {
+            ok: true,
+            rooms: Some(vec![RoomLine {
+                account: "a@x".into(),
+                room: "r@s".into(),
+                nick: "n\u{1b}[2J".into(),
+                state: InRoom::Joined,
+                clients: vec!["a@x/one".into(), "a@x/two".into()],
+                occupants: 3,
+            }]),
+            ..Answer::default()
+        };
+        assert_eq!(
+            serde_json::to_string(&rooms).unwrap(),
+            r#"{"ok":true,"rooms":[{"account":"a@x","room":"r@s","nick":"n\u001b[2J","state":"joined","clients":["a@x/one","a@x/two"],"occupants":3}]}"#
+        );
+        assert_eq!(rooms.to_string(), "a@x\tr@s\tn\u{fffd}[2J\tjoined\toccupants 3\tclients one, two\n");
         assert_eq!(serde_json::to_string(&Answer::failed("why")).unwrap(), r#"{"ok":false,"error":"why"}"#);
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use clap::ValueEnum;
 use jid::{BareJid, FullJid};
 
-use super::answer::{AccountLine, AccountSessionLine, Answer, ClientLine};
+use super::answer::{AccountLine, AccountSessionLine, Answer, ClientLine, RoomLine};
 use super::request::{Password, Request};
 use crate::account::keys::Kept;
 use crate::account::registry::Registry;
@@ -43,6 +43,8 @@ impl Operator {
             Request::AccountRebindAll { domain } => self.rebind_all(&domain).await,
             Request::SessionList => self.sessions(),
             Request::SessionKill { session } => self.kill(&session).await,
+            Request::RoomsList { account } => self.rooms(account.as_deref()).await,
+            Request::RoomsLeave { account, room } => self.leave(&bare(&account)?, &room).await,
             Request::KeyRotate => self.rotate().await,
             Request::DomainReset { domain } => match self.registry.reset_mechanism(&domain).await {
                 Ok(true) => Ok(Answer::done(format!("{domain}: whatever its server offers next is taken as its best"))),
@@ -182,6 +184,35 @@ impl Operator {
             return Ok(Answer::done(format!("the account session of {account} is ended: {until}")));
         }
         Err(format!("{account} has no account session; `minimix-proxy session list` shows who has"))
+    }
+
+    async fn rooms(&self, account: Option<&str>) -> Outcome {
+        self.sessions.as_ref().ok_or(NO_PROXY)?;
+        let account = account.map(bare).transpose()?;
+        let all = self.registry.rooms(account.as_ref()).await.into_iter();
+        let lines = all.flat_map(|(account, rooms)| {
+            rooms.into_iter().map(move |room| RoomLine {
+                account: account.to_string(),
+                room: room.room,
+                nick: room.nick,
+                state: room.standing,
+                clients: room.clients,
+                occupants: room.occupants,
+            })
+        });
+        Ok(Answer { ok: true, rooms: Some(lines.collect()), ..Answer::default() })
+    }
+
+    async fn leave(&self, account: &BareJid, room: &str) -> Outcome {
+        self.sessions.as_ref().ok_or(NO_PROXY)?;
+        let room =
+            BareJid::new(room).map_err(|error| format!("{room} is no room ({error}); give it as room@service"))?;
+        if self.registry.leave_room(account, &room).await {
+            return Ok(Answer::done(format!(
+                "{account} leaves {room}, and joins it again when one of its clients does"
+            )));
+        }
+        Err(format!("{account} is not in {room}; `minimix-proxy rooms list` shows who is where"))
     }
 
     async fn rotate(&self) -> Outcome {

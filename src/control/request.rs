@@ -56,6 +56,19 @@ pub enum Request {
         /// A session's number, a client's full JID, or an account.
         session: String,
     },
+    /// List the rooms of an account, or of all.
+    RoomsList {
+        /// The account.
+        #[serde(default)]
+        account: Option<String>,
+    },
+    /// Have an account leave a room.
+    RoomsLeave {
+        /// The account.
+        account: String,
+        /// The room.
+        room: String,
+    },
     /// Make a new key for the store.
     KeyRotate,
     /// Forget the best mechanism a domain's server has offered.
@@ -79,6 +92,8 @@ impl Request {
             Request::AccountRebindAll { domain } => ("account rebind --all-of", domain),
             Request::SessionList => ("session list", ""),
             Request::SessionKill { session } => ("session kill", session),
+            Request::RoomsList { account } => ("rooms list", account.as_deref().unwrap_or_default()),
+            Request::RoomsLeave { account, .. } => ("rooms leave", account),
             Request::KeyRotate => ("key rotate", ""),
             Request::DomainReset { domain } => ("domain reset", domain),
         }

@@ -6,6 +6,7 @@ pub mod authors;
 mod autojoin;
 mod budget;
 pub mod codes;
+pub mod dismiss;
 pub mod history;
 pub mod item;
 pub mod join;

@@ -141,7 +141,8 @@ fn own_item<'u>(user: &'u MucUser, session: &str) -> Option<&'u codes::Item> {
 pub fn with_own_jid(stanza: &Stanza, session: &str) -> Shared {
     let Ok(tree) = stanza.tree() else { return Shared::new(stanza, None) };
     let user = MucUser::read(&tree);
-    if user.has(codes::SELF) && user.items.len() <= 1 {
+    // Who destroys a room need not say whose presence it is (ejabberd does not).
+    if (user.has(codes::SELF) || user.destroyed) && user.items.len() <= 1 {
         let jid = user.items.first().and_then(|i| i.jid.as_ref()).map(|(_, range)| range.clone());
         return Shared::new(stanza, jid);
     }
