@@ -277,6 +277,8 @@ pub struct Rooms {
     pub join_timeout: Duration,
     /// From the last client's leave to the account's, if that client is still online (DESIGN §7).
     pub leave_grace: Duration,
+    /// After so long without a word from a room it is asked whether the account is in it.
+    pub verify_after: Duration,
     /// How long an account stays in a room while all its clients are offline.
     pub offline_ttl: Duration,
     /// What the account shows while none of its clients is in the room.

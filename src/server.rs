@@ -140,6 +140,7 @@ pub fn registry(
     let settings = Arc::new(Settings {
         join_timeout: rooms.join_timeout,
         leave_grace: rooms.leave_grace,
+        verify_after: rooms.verify_after,
         offline_ttl: rooms.offline_ttl,
         history: rooms.history,
         detached_presence: match rooms.detached_presence {

@@ -628,3 +628,9 @@ mod occupant_iqs;
 
 #[path = "dismiss_tests.rs"]
 mod dismissed;
+
+#[path = "verify_tests.rs"]
+mod verified;
+
+#[path = "resend_tests.rs"]
+mod resent;

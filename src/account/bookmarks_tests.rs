@@ -103,7 +103,7 @@ fn a_login_fetches_them_and_the_rooms_are_joined() {
     assert!(up.len() == 1 && up[0].contains("muc#owner") && up[0].contains("type='submit'"), "{up:?}");
     // No client is there, and none comes: it stays, whatever the time.
     stage.pass(Duration::from_secs(60 * 24 * 3600));
-    assert!(stage.up().is_empty() && stage.commands().is_empty());
+    assert!(presences(&stage.up()).is_empty() && stage.commands().is_empty());
     assert_eq!(standing(&stage), Some(true));
     stage.give(Input::Gone(A));
     stage.give(Input::Gone(B));

@@ -65,6 +65,7 @@ pub(super) struct RawUpstream {
 pub(super) struct RawRooms {
     pub(super) join_timeout: Option<Time>,
     pub(super) leave_grace: Option<Time>,
+    pub(super) verify_after: Option<Time>,
     pub(super) offline_ttl: Option<Time>,
     pub(super) detached_presence: Option<Show>,
     pub(super) history: Option<usize>,

@@ -222,6 +222,7 @@ fn rooms(raw: &RawRooms) -> Result<Rooms> {
     Ok(Rooms {
         join_timeout: at_least_a_millisecond("rooms.join_timeout", raw.join_timeout, seconds(60))?,
         leave_grace: raw.leave_grace.map_or(seconds(10), |Time(t)| t),
+        verify_after: at_least_a_millisecond("rooms.verify_after", raw.verify_after, seconds(15 * 60))?,
         offline_ttl: raw.offline_ttl.map_or(seconds(7 * 86400), |Time(t)| t),
         detached_presence: raw.detached_presence.unwrap_or(Show::Away),
         history: within("rooms.history", raw.history, 20, 0, 10_000)?,

@@ -49,6 +49,7 @@ impl Room {
         self.client_offline(client);
         self.waiting.retain(|w| w.client != client);
         self.visibility.forget_client(client);
+        self.verified.client_gone(client);
         self.authors.client_gone(client);
         if self.is_attached(client) {
             self.detach(now, client, out);

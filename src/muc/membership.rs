@@ -84,6 +84,7 @@ impl Room {
     /// The account is out of the room. Who has asked to join meanwhile starts over.
     pub(super) fn left(&mut self, now: Now, out: &mut Vec<Out>) {
         self.forget();
+        self.give_up_resends(out);
         self.phase = Phase::Out;
         if !self.waiting.is_empty() {
             self.start_join(now, out);
@@ -145,13 +146,18 @@ impl Room {
         self.start_leave(now, out);
     }
 
-    /// The account session is gone, and with it our occupants. Attached clients are told 110 and 333.
-    pub fn session_lost(&mut self, out: &mut Vec<Out>) {
+    /// Attached clients are told that they are out for a technical reason: they will join again.
+    pub(super) fn tell_outage(&mut self, out: &mut Vec<Out>) {
         if let (Some(own), false) = (&self.own, self.audience.is_empty()) {
             let gone = own.unavailable(&self.session, None, &[codes::TECHNICAL]);
             self.show_all(gone, out);
         }
         self.detach_all(out);
+    }
+
+    /// The account session is gone, and with it our occupants. Attached clients are told 110 and 333.
+    pub fn session_lost(&mut self, out: &mut Vec<Out>) {
+        self.tell_outage(out);
         match self.phase {
             Phase::Out | Phase::Joining { keep: false, .. } if !self.stays() => self.phase = Phase::Out,
             Phase::Leaving { .. } if !self.stays() => {

@@ -7,18 +7,17 @@ use crate::muc::history::{Arrival, Keeping};
 use crate::muc::room::{Phase, Room};
 use crate::muc::{ClientId, Now, Out, nick, subject};
 use crate::xml::element::Tree;
-use crate::xml::writer::escape;
 use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
 impl Room {
     /// A message of an attached client to the room or an occupant.
-    pub(super) fn client_message(&mut self, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
+    pub(super) fn client_message(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
         match stanza.type_().as_deref() {
             // Servers kick for a message error in a room, and this one would be the account's.
             Some("error") => return,
-            Some("groupchat") => {}
+            Some("groupchat") => return self.say(now, client, stanza, out),
             _ if stanza.to().is_some_and(|to| to.contains('/')) => return self.private_message(client, stanza, out),
             _ => {}
         }
@@ -32,9 +31,7 @@ impl Room {
         let to = stanza.to().map(|to| to.into_owned()).unwrap_or_default();
         let to_self = to.split_once('/').is_some_and(|(_, asked)| nick::same(asked, &self.nick));
         if stanza.is_iq() && stanza.is_type("get") && to_self && is_ping(&stanza) {
-            let id = stanza.id().unwrap_or_default();
-            let answer = Stanza::own(format!("<iq from='{}' to='' id='{}' type='result'/>", escape(&to), escape(&id)));
-            return out.push(Out::One(client, Arc::new(Shared::new(&answer, None))));
+            return self.client_pings(client, stanza, out);
         }
         if self.creator == Some(client) && stanza.is_type("set") && configures(&stanza) {
             self.unconfigured = false;
@@ -51,7 +48,14 @@ impl Room {
         }
         if stanza.is_type("error") {
             // Without an author it answers a client that is gone, and is nobody else's.
-            if let Some(client) = self.authors.answered(&stanza) {
+            let author = self.authors.answered(&stanza);
+            if self.was_refused(now, &stanza, out) {
+                return;
+            }
+            if may_be_cut_off(&stanza) {
+                self.verify(now, out);
+            }
+            if let Some(client) = author {
                 out.push(Out::One(client, Arc::new(Shared::new(&stanza, None))));
             }
             return;
@@ -67,6 +71,7 @@ impl Room {
             && let Some(id) = stanza.id()
         {
             self.authors.reflected(&id);
+            self.was_taken(now, &id, out);
         }
         let Ok(tree) = stanza.tree() else { return };
         if self.is_told_again(now, &stanza, &tree, out) {
@@ -104,6 +109,15 @@ impl Room {
 /// Whether the room marked the message as history.
 pub(super) fn is_delayed(tree: &Tree<'_>, room: &str) -> bool {
     tree.root().children().any(|c| c.is("delay", ns::DELAY) && c.attr("from").is_none_or(|from| from == room))
+}
+
+/// Whether the error says that the room's server could not be reached: what it has sent meanwhile may be lost.
+fn may_be_cut_off(error: &Stanza) -> bool {
+    let Ok(tree) = error.tree() else { return false };
+    let Some(element) = tree.root().child("error", ns::CLIENT) else { return false };
+    ["remote-server-not-found", "remote-server-timeout"]
+        .iter()
+        .any(|name| element.child(name, ns::STANZA_ERRORS).is_some())
 }
 
 fn is_ping(stanza: &Stanza) -> bool {

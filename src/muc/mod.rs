@@ -18,9 +18,11 @@ pub mod occupant;
 mod presence;
 mod private;
 mod replay;
+mod resend;
 pub mod room;
 pub mod self_presence;
 pub mod subject;
+mod verify;
 mod visibility;
 
 use std::sync::Arc;
@@ -57,6 +59,8 @@ pub struct Settings {
     pub offline_ttl: Duration,
     /// How many messages of a room are kept for clients that attach later.
     pub history: usize,
+    /// After so long without a word from a room it is asked whether the account is in it.
+    pub verify_after: Duration,
     /// What the room is shown while no client is attached: a `<show/>`, or none (available).
     pub detached_presence: Option<&'static str>,
     /// How many rooms the account may be in; joins beyond pass through.
@@ -81,6 +85,7 @@ impl Default for Settings {
             join_timeout: Duration::from_secs(60),
             leave_grace: Duration::from_secs(10),
             offline_ttl: Duration::from_secs(7 * 24 * 3600),
+            verify_after: Duration::from_secs(15 * 60),
             history: 20,
             detached_presence: Some("away"),
             max_rooms: 200,

@@ -25,9 +25,10 @@ impl Room {
             }
             self.empty_since = self.empty_since.or(Some(now.at));
             self.shown.reconsider_at_once(now.at);
-            return;
+            return self.resend_after_join(now, out);
         }
         self.serve_waiting(now, out);
+        self.resend_after_join(now, out);
     }
 
     /// Lets in who has waited, in the order of asking, then takes up what they sent meanwhile.

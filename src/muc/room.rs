@@ -13,8 +13,10 @@ use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
 use crate::muc::occupant::Occupants;
 use crate::muc::presence::{Attached, Shown};
+use crate::muc::resend::Resend;
 use crate::muc::self_presence::{SelfPresence, with_own_jid};
 use crate::muc::subject::Subject;
+use crate::muc::verify::Verified;
 use crate::muc::visibility::Visibility;
 use crate::muc::{Audience, ClientId, Now, Out, Settings, item};
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
@@ -69,6 +71,8 @@ pub struct Room {
     pub(super) creator: Option<ClientId>,
     pub(super) shown: Shown,
     pub(super) visibility: Visibility,
+    pub(super) verified: Verified,
+    pub(super) resend: Resend,
     /// The account leaves then, if that client is still online.
     pub(super) leave_at: Option<(Instant, ClientId)>,
     /// Nobody is attached since then.
@@ -105,6 +109,8 @@ impl Room {
             creator: None,
             shown: Shown::default(),
             visibility: Visibility::default(),
+            verified: Verified::default(),
+            resend: Resend::default(),
             leave_at: None,
             empty_since: None,
             autojoin: None,
@@ -149,7 +155,7 @@ impl Room {
     /// How many things are kept for clients: their joins and what they sent behind them, and who sent what.
     pub fn kept_for_clients(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
-        waiting + self.visibility.waiting() + self.attached.len() + self.authors.len()
+        waiting + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + self.authors.len()
     }
 
     /// How many others are in the room.
@@ -207,7 +213,7 @@ impl Room {
         self.heard(client);
         match stanza.kind() {
             Kind::Presence => self.client_presence(now, client, stanza, out),
-            Kind::Message => self.client_message(client, stanza, out),
+            Kind::Message => self.client_message(now, client, stanza, out),
             _ => self.client_iq(client, stanza, out),
         }
     }
@@ -245,6 +251,8 @@ impl Room {
         self.creator = None;
         self.shown = Shown::default();
         self.visibility = Visibility::default();
+        self.verified = Verified::default();
+        self.resend.forget_sent();
         self.leave_at = None;
     }
 
@@ -254,6 +262,9 @@ impl Room {
     pub fn from_room(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Out>) {
         let from = stanza.from().map(|f| f.into_owned()).unwrap_or_default();
         let nick = from.split_once('/').map(|(_, nick)| nick.to_owned());
+        if !stanza.is_type("error") {
+            self.hears(now);
+        }
         match stanza.kind() {
             Kind::Presence => self.room_presence(now, nick, stanza, out),
             Kind::Message => self.room_message(now, nick, stanza, out),
@@ -379,7 +390,9 @@ impl Room {
         let joined = self.phase == Phase::Joined;
         let empty = self.empty_since.filter(|_| joined && !self.stays()).map(|since| since + self.settings.offline_ttl);
         let leave = self.leave_at.map(|(at, _)| at);
-        let waits = [phase, leave, self.shown.reconsider_at(), self.visibility.deadline(), empty];
+        let resend = self.resend.deadline().filter(|_| joined);
+        let seen = self.visibility.deadline();
+        let waits = [phase, leave, self.shown.reconsider_at(), seen, empty, self.verify_at(), resend];
         waits.into_iter().flatten().min()
     }
 
@@ -397,5 +410,7 @@ impl Room {
         self.tick_visibility(now, out);
         self.tick_leave(now, out);
         self.tick_presence(now, out);
+        self.tick_verify(now, out);
+        self.tick_resend(now, out);
     }
 }

@@ -144,6 +144,9 @@ impl Room {
 
     /// An answer to an IQ that no client has asked; from that very room, or it is not for us (S15).
     pub fn answered(&mut self, now: Now, stanza: &Stanza, out: &mut Vec<Out>) {
+        if self.ping_answered(now, stanza, out) {
+            return;
+        }
         let from_room = stanza.from().is_some_and(|from| from == self.jid);
         let (Some(Asking { what: Question::Lists(ids), .. }), Some(id)) = (&mut self.visibility.asking, stanza.id())
         else {
