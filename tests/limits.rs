@@ -250,7 +250,9 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
 async fn is_slowed(limits: &str, limit: &str, size: usize, count: usize, at_least: Duration) {
     let (notes, first) = (Arc::default(), Arc::default());
     let server = Scripted::start(noting(&notes, &first)).await;
-    let proxy = Setup::upstream(server.address, "none").config(&format!("[limits]\n{limits}\n")).start();
+    // No account session looks at bookmarks: all streams are the clients'.
+    let config = format!("[limits]\n{limits}\n[rooms]\nbookmarks = false\n");
+    let proxy = Setup::upstream(server.address, "none").config(&config).start();
     let tls = raw::tls(&proxy.certs.ca);
     let mut client = Raw::bound(proxy.direct_tls(), &tls, "alice/fast").await;
     let mut neighbour = Raw::bound(proxy.direct_tls(), &tls, "bob/slow").await;

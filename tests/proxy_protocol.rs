@@ -238,6 +238,7 @@ async fn from_end_to_end(kind: Kind, direct: bool) {
     for client in [&phone, &laptop] {
         client.join(&room, "alice").await;
     }
+    carol.wait_for("alice", |e: &Event| e.is("presence", &[&format!("from='{room}/alice'")])).await;
     let seen = carol.view(&room).await;
     assert_eq!(seen.iter().map(|o| o.nick.as_str()).collect::<Vec<_>>(), ["alice", "carol"]);
     let jid = seen[0].jid.clone();

@@ -251,6 +251,7 @@ async fn lost_session(kind: Kind) {
     let room = stage.server.room("lost");
     stage.carol.join(&room, "carol").await;
     stage.phone.join(&room, "alice").await;
+    stage.carol.sync().await;
     let jid = stage.carol.view(&room).await.into_iter().find(|o| o.nick == "alice").expect("alice is there").jid;
     assert!(jid.starts_with("alice@localhost/") && !jid.ends_with("/phone"), "{jid}");
     let (mark, phone_mark) = (stage.carol.mark(), stage.phone.mark());

@@ -514,13 +514,15 @@ async fn s23_no_log_holds_secrets_or_messages() {
 async fn s23_no_log_holds_what_logs_in() {
     let server = Scripted::start(quiet).await;
     let mut proxy = Setup::upstream(server.address, "none").log("trace").start();
-    tls(&proxy).await.log_in("alice", "x").await;
+    let mut client = tls(&proxy).await;
+    client.log_in("alice", "x").await;
+    proxy.wait_log("account session is up").await;
     let added = proxy.admin(["account", "add", "bob@localhost", "--password-stdin"], &password("bob"));
     assert!(added.status.success(), "{added:?}");
     proxy.stop();
     let received = server.received();
     let said: Vec<&str> = received.split(SASL).skip(1).filter_map(|part| between(part, ">", "</")).collect();
-    assert_eq!(said.len(), 8, "two logins of each account, two messages each: {received}");
+    assert_eq!(said.len(), 10, "two logins of each account and Alice's session, two messages each: {received}");
     let log = proxy.log();
     assert!(log.contains("TRACE"), "a full log");
     for message in said {
