@@ -284,7 +284,7 @@ impl Room {
         // Kept for as long as the occupant stays: a copy, so that it does not pin the read buffer.
         let stanza = stanza.edit().finish();
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
-        if self.is_shown_again(nick, &stanza, &user) {
+        if self.is_shown_again(nick, &stanza) {
             return;
         }
         match self.phase.clone() {

@@ -79,10 +79,15 @@ impl SelfPresence {
         self.fully_anonymous
     }
 
+    /// The account's item.
+    pub fn item(&self, session: &str) -> Option<codes::Item> {
+        let user = MucUser::read(&self.stanza.tree().ok()?);
+        own_item(&user, session).cloned()
+    }
+
     /// The account's role.
     pub fn role(&self, session: &str) -> Option<String> {
-        let user = MucUser::read(&self.stanza.tree().ok()?);
-        own_item(&user, session)?.role.clone()
+        self.item(session)?.role
     }
 
     /// The stanza as it came last.

@@ -84,3 +84,5 @@ pub const MODERATE_1: &str = "urn:xmpp:message-moderate:1";
 pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";
 /// Entity capabilities (XEP-0115).
 pub const CAPS: &str = "http://jabber.org/protocol/caps";
+/// Extended stanza addressing (XEP-0033).
+pub const ADDRESS: &str = "http://jabber.org/protocol/address";
