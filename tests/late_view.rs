@@ -12,7 +12,7 @@ use support::slix;
 use tokio_xmpp::minidom::{Element, Node};
 
 /// Alice's phone is in the room by the proxy from the start, her laptop comes late; bob joins the server directly, to
-/// see what one sees then; carol owns the room, dave and erin are there.
+/// see what one sees then; carol owns the room, dave is there.
 struct Stage {
     room: String,
     _server: Server,
@@ -242,6 +242,29 @@ async fn history(kind: Kind) {
         let seen = stage.same("history", &asked).await;
         assert!(!shows(&seen, "psst") && seen.iter().filter(|line| line.contains(DELAYED)).count() <= 8);
     }
+}
+
+/// More than the room keeps.
+async fn long_history(kind: Kind) {
+    let stage = Stage::new(kind).await;
+    for n in 1..=25 {
+        stage.says(&stage.dave, &format!("d{n}"), &format!("<body>number {n}.</body>"), &format!("number {n}.")).await;
+    }
+    for (asked, number) in [("", 20), ("maxstanzas='7'", 7), ("maxstanzas='50'", 20), ("seconds='3600'", 20)] {
+        let asked = if asked.is_empty() { String::new() } else { format!("<history {asked}/>") };
+        let seen = stage.same("a long history", &asked).await;
+        assert_eq!(seen.iter().filter(|line| line.contains("number")).count(), number, "{asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_on_prosody() {
+    long_history(Kind::Prosody).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_on_ejabberd() {
+    long_history(Kind::Ejabberd).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,6 +65,13 @@ impl History {
         &mut self.keeping
     }
 
+    /// The room is logged no longer: its history is no archive (Prosody goes on from memory).
+    pub fn archive_ends(&mut self) {
+        if self.keeping == Keeping::Archive {
+            self.keeping = Keeping::Unknown;
+        }
+    }
+
     /// A groupchat message of `room`, which is no change of the subject: kept, if it is one that the room's history
     /// shows.
     pub fn push(&mut self, room: &str, stanza: &Stanza, tree: &Tree<'_>, arrival: Arrival<'_>) {

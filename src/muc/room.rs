@@ -320,6 +320,7 @@ impl Room {
         let shared = with_own_jid(&stanza, &self.session);
         if user.has(codes::NEW_NICK) {
             if let Some(new) = user.items.iter().find_map(|i| i.nick.clone()) {
+                self.history.author_left(nick);
                 self.nick = new;
                 let own_jid = self.own_jid();
                 if let Some(own) = &mut self.own {

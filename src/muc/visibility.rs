@@ -106,6 +106,9 @@ impl Room {
         if let Some(own) = &mut self.own {
             own.configuration_changed(user);
         }
+        if user.has(codes::NOT_LOGGED) {
+            self.history.archive_ends();
+        }
         self.look_again();
         match self.is_non_anonymous() {
             now if now == before => {}
