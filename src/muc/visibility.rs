@@ -1,6 +1,6 @@
-//! Whose real JIDs a join would show now (XEP-0045 §4.2, §7.2.3). Servers do not send presences again when that
+//! Whose real JIDs a join would show now (XEP-0045 §7.2.3, §7.2.4). Servers do not send presences again when that
 //! changes, so what is no longer to be seen is hidden here (S18), and what may be seen since is asked for when a
-//! client joins: a moderator by the lists of roles (§9.5), which nobody else notices; anybody else, in a room that
+//! client joins: a moderator by the lists of roles (§8.5, §9.8), which nobody else notices; anybody else, in a room that
 //! has become non-anonymous, by a join again, for the lists are a moderator's.
 
 use std::collections::HashMap;

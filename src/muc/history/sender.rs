@@ -1,4 +1,4 @@
-//! Who wrote a message, as the history of a room that is not anonymous tells it (XEP-0045 §7.2.14).
+//! Who wrote a message, as the history of a room that is not anonymous tells it (XEP-0045 §7.2.13).
 
 use crate::muc::codes::Item;
 use crate::muc::history::Keeping;
