@@ -12,7 +12,7 @@ use support::slix;
 use tokio_xmpp::minidom::{Element, Node};
 
 /// Alice's phone is in the room by the proxy from the start, her laptop comes late; bob joins the server directly, to
-/// see what one sees then; carol owns the room, dave and erin are there.
+/// see what one sees then; carol owns the room, dave is there.
 struct Stage {
     room: String,
     _server: Server,
@@ -75,7 +75,9 @@ impl Stage {
         let late = self.joins(&self.laptop, "alice", history).await;
         self.leaves(&self.laptop, "alice").await;
         let direct = self.joins(&self.bob, "bob", history).await;
+        let mark = self.phone.mark();
         self.leaves(&self.bob, "bob").await;
+        self.phone.wait_since(mark, "bob's leave", |e| e.is("presence", &["unavailable", "/bob'"])).await;
         let (late, direct) = (View::of(&late, "alice"), View::of(&direct, "bob"));
         assert_eq!(late.occupants, direct.occupants, "{when} {history}: occupants (late, direct)");
         assert_eq!(late.own, direct.own, "{when} {history}: the own presence (late, direct)");
@@ -172,13 +174,18 @@ fn canonical(element: &Element, nick: &str, outermost: bool) -> String {
         .map(|((_, name), value)| {
             let made_up = outermost && element.name() == "presence" && name.to_string() == "id";
             let value = match name.to_string().as_str() {
-                "stamp" => "STAMP".to_owned(),
+                "stamp" => if value.contains('.') { "STAMP.FRACTION" } else { "STAMP" }.to_owned(),
                 "id" if made_up || element.name() == "occupant-id" => "ID".to_owned(),
                 // A role is what one may see by, and bob has his by his affiliation.
                 "affiliation" if element.attr("jid").is_some_and(|jid| jid.starts_with(&own)) => "ANY".to_owned(),
                 "ver" => "VER".to_owned(),
+                // The account session's resource is its own.
+                "jid" if element.name() == "address" => value.split('/').next().unwrap_or_default().to_owned(),
                 _ if value.starts_with(&own) => "SELF".to_owned(),
-                _ => value.strip_suffix(&own_nick).map_or(value.to_owned(), |room| format!("{room}/SELF")),
+                "from" if element.name() == "presence" => {
+                    value.strip_suffix(&own_nick).map_or(value.to_owned(), |room| format!("{room}/SELF"))
+                }
+                _ => value.to_owned(),
             };
             (name.to_string(), value)
         })
@@ -237,6 +244,29 @@ async fn history(kind: Kind) {
     }
 }
 
+/// More than the room keeps.
+async fn long_history(kind: Kind) {
+    let stage = Stage::new(kind).await;
+    for n in 1..=25 {
+        stage.says(&stage.dave, &format!("d{n}"), &format!("<body>number {n}.</body>"), &format!("number {n}.")).await;
+    }
+    for (asked, number) in [("", 20), ("maxstanzas='7'", 7), ("maxstanzas='50'", 20), ("seconds='3600'", 20)] {
+        let asked = if asked.is_empty() { String::new() } else { format!("<history {asked}/>") };
+        let seen = stage.same("a long history", &asked).await;
+        assert_eq!(seen.iter().filter(|line| line.contains("number")).count(), number, "{asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_on_prosody() {
+    long_history(Kind::Prosody).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_on_ejabberd() {
+    long_history(Kind::Ejabberd).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn history_as_asked_on_prosody() {
     history(Kind::Prosody).await;
@@ -280,14 +310,14 @@ async fn roles(kind: Kind) {
     stage.role("dave", "visitor").await;
     assert!(shows(&stage.same("another's role", "").await, "visitor"));
     stage.role("alice", "participant").await;
-    stage.affiliation("bob", "none", &[]).await;
+    stage.affiliation("bob", "member", &[]).await;
     assert!(!shows(&stage.same("as a participant again", "").await, "@localhost/desk"));
     // By affiliation.
     stage.affiliation("alice", "admin", &["/alice'", "affiliation='admin'"]).await;
     stage.affiliation("bob", "admin", &[]).await;
     assert!(shows(&stage.same("as an admin", "").await, "dave@localhost/desk"));
-    stage.affiliation("alice", "none", &["/alice'", "affiliation='none'"]).await;
-    stage.affiliation("bob", "none", &[]).await;
+    stage.affiliation("alice", "member", &["/alice'", "affiliation='member'"]).await;
+    stage.affiliation("bob", "member", &[]).await;
     assert!(!shows(&stage.same("an admin no more", "").await, "@localhost/desk"));
 }
 
@@ -304,6 +334,8 @@ async fn roles_and_real_jids_on_ejabberd() {
 async fn anonymity(kind: Kind) {
     let stage = Stage::new(kind).await;
     stage.whois("anyone", "172").await;
+    stage.says(&stage.dave, "d1", "<body>who I am</body>", "d1").await;
+    stage.says(&stage.phone, "p1", "<body>and I</body>", "p1").await;
     let mark = stage.phone.mark();
     let seen = stage.same("non-anonymous", "").await;
     assert!(shows(&seen, "dave@localhost/desk") && shows(&seen, "\"100\""), "{seen:#?}");

@@ -52,7 +52,7 @@ mod tests {
     fn room() -> Room {
         let mut room = Room::new("r@s", "a@b/x", "id".into(), Arc::new(Settings::default()));
         let message = Stanza::own(format!("<message from='r@s/n'><body>{}</body></message>", "m".repeat(1000)));
-        let arrival = Arrival { author: Some("n"), old: false, wall: OffsetDateTime::UNIX_EPOCH };
+        let arrival = Arrival { author: Some("n"), old: false, sender: None, wall: OffsetDateTime::UNIX_EPOCH };
         for _ in 0..3 {
             room.history.push("r@s", &message, &message.tree().unwrap(), arrival);
         }

@@ -11,6 +11,8 @@ pub const SELF: u16 = 110;
 pub const NON_ANONYMOUS: u16 = 100;
 /// The room is logged.
 pub const LOGGED: u16 = 170;
+/// The room is logged no longer.
+pub const NOT_LOGGED: u16 = 171;
 /// The room was created just now.
 pub const CREATED: u16 = 201;
 /// The service chose another nick.

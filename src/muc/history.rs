@@ -4,6 +4,7 @@
 mod historic;
 mod request;
 mod retraction;
+mod sender;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 pub use self::historic::{Keeping, stanza_id};
 pub use self::request::Request;
 pub use self::retraction::Retraction;
+use crate::muc::codes::Item;
 use crate::xml::element::Tree;
 use crate::xml::writer::escape;
 use crate::xmpp::ns;
@@ -25,6 +27,8 @@ struct Entry {
     stamp: OffsetDateTime,
     /// Who wrote it, as long as whoever has that nick is the same person; none for the room itself.
     author: Option<String>,
+    /// The room tells who wrote it, but that is not known yet.
+    unnamed: bool,
     message: Arc<Shared>,
 }
 
@@ -44,6 +48,8 @@ pub struct Arrival<'a> {
     pub author: Option<&'a str>,
     /// It is history already, which the room shows at a join.
     pub old: bool,
+    /// Who wrote it, in a room that is not anonymous.
+    pub sender: Option<&'a Item>,
     /// The time.
     pub wall: OffsetDateTime,
 }
@@ -57,6 +63,13 @@ impl History {
     /// How the room's service keeps its own.
     pub fn keeping(&mut self) -> &mut Keeping {
         &mut self.keeping
+    }
+
+    /// The room is logged no longer: its history is no archive (Prosody goes on from memory).
+    pub fn archive_ends(&mut self) {
+        if self.keeping == Keeping::Archive {
+            self.keeping = Keeping::Unknown;
+        }
     }
 
     /// A groupchat message of `room`, which is no change of the subject: kept, if it is one that the room's history
@@ -79,19 +92,26 @@ impl History {
             // A copy, so that it does not pin the read buffer it came in.
             Some(stamp) => (stamp, stanza.edit().finish()),
             // Whatever stamp a live message bears, somebody else gave it.
-            None => (whole_seconds(arrival.wall), stanza.edit().append(&delay(room, arrival.wall)).finish()),
+            None => {
+                let sender = arrival.sender.map(|item| sender::named(item, self.keeping)).unwrap_or_default();
+                let fractions = self.keeping == Keeping::Queue;
+                let delay = delay(room, arrival.wall, fractions);
+                (rounded(arrival.wall, fractions), stanza.edit().append(&sender).append(&delay).finish())
+            }
         };
         if self.entries.len() == self.most {
             self.forget_oldest();
         }
         let author = arrival.author.map(str::to_owned);
+        let unnamed = !arrival.old && arrival.sender.is_some_and(|item| item.jid.is_none());
         self.bytes += message.bytes().len();
-        self.entries.push_back(Entry { stamp, author, message: Arc::new(Shared::new(&message, None)) });
+        self.entries.push_back(Entry { stamp, author, unnamed, message: Arc::new(Shared::new(&message, None)) });
     }
 
     /// What a client is shown that asked so, oldest first: of several limits the narrowest.
     pub fn select(&self, request: &Request, wall: OffsetDateTime) -> Vec<Arc<Shared>> {
-        let oldest = request.oldest(wall).map(whole_seconds);
+        let fractions = self.keeping == Keeping::Queue;
+        let oldest = request.oldest(wall).map(|oldest| rounded(oldest, fractions));
         let mut chars = request.maxchars.unwrap_or(usize::MAX);
         let newest_first = self.entries.iter().rev();
         let chosen = newest_first
@@ -111,6 +131,34 @@ impl History {
     pub fn author_left(&mut self, nick: &str) {
         for entry in &mut self.entries {
             entry.author.take_if(|author| author == nick);
+        }
+    }
+
+    /// Who is in the room is known now: names the senders of messages that came before that.
+    pub fn name_senders(&mut self, sender: impl Fn(&str) -> Option<Item>) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.unnamed) {
+            let Some(item) = entry.author.as_deref().and_then(&sender) else { continue };
+            let stanza = Stanza::own(entry.message.bytes().to_vec());
+            let named = Shared::new(&stanza.edit().append(&sender::named(&item, self.keeping)).finish(), None);
+            self.bytes = self.bytes - entry.message.len() + named.len();
+            entry.message = Arc::new(named);
+            entry.unnamed = item.jid.is_none();
+        }
+    }
+
+    /// The room has become anonymous: who wrote what is not to be seen any more, where the room's own history hides it
+    /// too.
+    pub fn hide_senders(&mut self) {
+        if self.keeping == Keeping::Queue {
+            return;
+        }
+        for entry in &mut self.entries {
+            if let Some(hidden) = sender::hidden(&entry.message) {
+                self.bytes = self.bytes - entry.message.len() + hidden.len();
+                entry.message = Arc::new(hidden);
+                // Told again if the room becomes non-anonymous again.
+                entry.unnamed = true;
+            }
         }
     }
 
@@ -183,18 +231,24 @@ fn in_place_of(message: &Shared, room: &str, content: &str) -> Option<Shared> {
     Some(Shared::new(&edit.splice(at..at, content).finish(), None))
 }
 
-/// The mark of a delayed message of a room.
-pub fn delay(room: &str, wall: OffsetDateTime) -> String {
-    format!("<delay xmlns='{}' from='{}' stamp='{}'/>", ns::DELAY, escape(room), stamp(wall))
+/// The mark of a delayed message of a room. ejabberd writes fractions of seconds into it.
+pub fn delay(room: &str, wall: OffsetDateTime, fractions: bool) -> String {
+    let mut stamp = stamp(wall);
+    if fractions && stamp.pop().is_some() {
+        stamp += &format!(".{:06}Z", wall.microsecond());
+    }
+    format!("<delay xmlns='{}' from='{}' stamp='{stamp}'/>", ns::DELAY, escape(room))
 }
 
 /// A time as XEP-0082 §3.2 writes it, in UTC, to the second.
 pub fn stamp(wall: OffsetDateTime) -> String {
-    whole_seconds(wall.to_offset(time::UtcOffset::UTC)).format(&Rfc3339).unwrap_or_default()
+    rounded(wall.to_offset(time::UtcOffset::UTC), false).format(&Rfc3339).unwrap_or_default()
 }
 
-fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
-    time.replace_nanosecond(0).unwrap_or(time)
+/// A time as a stamp has it.
+fn rounded(time: OffsetDateTime, fractions: bool) -> OffsetDateTime {
+    let nanoseconds = if fractions { time.microsecond() * 1000 } else { 0 };
+    time.replace_nanosecond(nanoseconds).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The `<item/>`s of an occupant's presence (XEP-0045 §7.2.3), as a join shows them: without what only the moment of
+//! The `<item/>`s of an occupant's presence (XEP-0045 §7.2.2), as a join shows them: without what only the moment of
 //! a change told, with or without real JIDs.
 
 use std::collections::BTreeMap;

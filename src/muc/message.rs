@@ -85,18 +85,17 @@ impl Room {
             let stamped = *self.history.keeping() != Keeping::Queue;
             self.subject.changed(&self.jid, &stanza, &tree, now.wall, stamped);
         } else {
-            if from.is_none()
-                && let Some(own) = &mut self.own
-            {
-                own.configuration_changed(&MucUser::read(&tree));
-                self.look_again();
+            if from.is_none() {
+                self.configured(&MucUser::read(&tree));
             }
             let old = entering && is_delayed(&tree, &self.jid);
             if entering && !old {
                 // Live traffic: whatever history there was has come, though no subject was told.
                 self.joined(now, out);
             }
-            self.history.push(&self.jid, &stanza, &tree, Arrival { author: from.as_deref(), old, wall: now.wall });
+            let sender = from.as_deref().and_then(|nick| self.sender(nick));
+            let arrival = Arrival { author: from.as_deref(), old, sender: sender.as_ref(), wall: now.wall };
+            self.history.push(&self.jid, &stanza, &tree, arrival);
             self.keep_to_budget(None);
         }
         self.show_all(Shared::new(&stanza, None), out);

@@ -304,7 +304,7 @@ impl Room {
         // Kept for as long as the occupant stays: a copy, so that it does not pin the read buffer.
         let stanza = stanza.edit().finish();
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
-        if self.is_shown_again(nick, &stanza, &user) {
+        if self.is_shown_again(nick, &stanza) {
             return;
         }
         match self.phase.clone() {
@@ -340,6 +340,7 @@ impl Room {
         let shared = with_own_jid(&stanza, &self.session);
         if user.has(codes::NEW_NICK) {
             if let Some(new) = user.items.iter().find_map(|i| i.nick.clone()) {
+                self.history.author_left(nick);
                 self.nick = new;
                 let own_jid = self.own_jid();
                 if let Some(own) = &mut self.own {

@@ -62,8 +62,8 @@ impl SelfPresence {
             match status.code {
                 172 => drop(self.room_codes.insert(codes::NON_ANONYMOUS)),
                 173 | 174 => drop(self.room_codes.remove(&codes::NON_ANONYMOUS)),
-                170 => drop(self.room_codes.insert(codes::LOGGED)),
-                171 => drop(self.room_codes.remove(&codes::LOGGED)),
+                codes::LOGGED => drop(self.room_codes.insert(codes::LOGGED)),
+                codes::NOT_LOGGED => drop(self.room_codes.remove(&codes::LOGGED)),
                 _ => {}
             }
         }
@@ -79,10 +79,15 @@ impl SelfPresence {
         self.fully_anonymous
     }
 
+    /// The account's item.
+    pub fn item(&self, session: &str) -> Option<codes::Item> {
+        let user = MucUser::read(&self.stanza.tree().ok()?);
+        own_item(&user, session).cloned()
+    }
+
     /// The account's role.
     pub fn role(&self, session: &str) -> Option<String> {
-        let user = MucUser::read(&self.stanza.tree().ok()?);
-        own_item(&user, session)?.role.clone()
+        self.item(session)?.role
     }
 
     /// The stanza as it came last.
@@ -267,6 +272,34 @@ mod tests {
         assert!(seen.contains("<status>bye</status>") && seen.contains("from='r@s/n'"), "{seen}");
         assert!(seen.contains("type='unavailable'") && seen.contains("affiliation='owner'"));
         assert!(seen.contains("to='a@b/phone'") && seen.contains("jid='a@b/phone'") && seen.contains("id='l'"));
+    }
+
+    #[test]
+    fn room_wide_codes_are_kept_apart_from_presence() {
+        let mut own = joined(&PROSODY.replace("<status code='201'/>", ""));
+        let plain = PROSODY.replace("<status code='100'/><status code='201'/>", "");
+        for (changes, shown) in [
+            (&[104][..], &[100][..]),
+            (&[170], &[100, 170]),
+            (&[173], &[170]),
+            (&[172, 171], &[100]),
+            (&[174], &[]),
+            (&[170, 172], &[100, 170]),
+        ] {
+            let statuses: String = changes.iter().map(|code| format!("<status code='{code}'/>")).collect();
+            let text = format!("<message><x xmlns='http://jabber.org/protocol/muc#user'>{statuses}</x></message>");
+            let configured = Stanza::own(text);
+            own.configuration_changed(&MucUser::read(&configured.tree().unwrap()));
+            assert_eq!(own.is_fully_anonymous(), changes == [174]);
+            // The presences between do not bear them.
+            own.update(Stanza::own(plain.as_str()));
+            let at_join = Stanza::own(show(own.at_join("a@b/x", Extra::default())));
+            let user = MucUser::read(&at_join.tree().unwrap());
+            let codes: Vec<u16> = user.statuses.iter().map(|status| status.code).collect();
+            assert_eq!(codes, [shown, &[110]].concat(), "after {changes:?}");
+            let reflected = Stanza::own(show(own.reflected("a@b/x", None)));
+            assert_eq!(MucUser::read(&reflected.tree().unwrap()).statuses.len(), 1);
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Subject {
             edit = edit.cut(child.range());
         }
         if self.stamped.unwrap_or(stamped) {
-            edit = edit.append(&delay(room, wall));
+            edit = edit.append(&delay(room, wall, false));
         }
         self.message = Some(Arc::new(Shared::new(&edit.finish(), None)));
     }

@@ -1,17 +1,17 @@
-//! Whose real JIDs a join would show now (XEP-0045 §4.2, §7.2.3). Servers do not send presences again when that
+//! Whose real JIDs a join would show now (XEP-0045 §7.2.3, §7.2.4). Servers do not send presences again when that
 //! changes, so what is no longer to be seen is hidden here (S18), and what may be seen since is asked for when a
-//! client joins: a moderator by the lists of roles (§9.5), which nobody else notices; anybody else, in a room that
+//! client joins: a moderator by the lists of roles (§8.5, §9.8), which nobody else notices; anybody else, in a room that
 //! has become non-anonymous, by a join again, for the lists are a moderator's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::muc::codes::{self, MucUser};
+use crate::muc::codes::{self, Item, MucUser};
+use crate::muc::history::History;
 use crate::muc::join::Join;
 use crate::muc::message::is_delayed;
 use crate::muc::room::{Phase, Room};
-use crate::muc::self_presence::SelfPresence;
 use crate::muc::{ClientId, Now, Out, item, subject};
 use crate::xml::element::Tree;
 use crate::xml::writer::escape;
@@ -100,6 +100,45 @@ impl Room {
         }
     }
 
+    /// The room told of a change of its configuration (XEP-0045 §10.2.1).
+    pub(super) fn configured(&mut self, user: &MucUser) {
+        let before = self.is_non_anonymous();
+        if let Some(own) = &mut self.own {
+            own.configuration_changed(user);
+        }
+        if user.has(codes::NOT_LOGGED) {
+            self.history.archive_ends();
+        }
+        self.look_again();
+        match self.is_non_anonymous() {
+            now if now == before => {}
+            true => self.name_senders(),
+            false => self.history.hide_senders(),
+        }
+    }
+
+    fn name_senders(&mut self) {
+        let mut history = std::mem::replace(&mut self.history, History::new(0));
+        history.name_senders(|nick| self.sender(nick));
+        self.history = history;
+    }
+
+    fn is_non_anonymous(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.shows(codes::NON_ANONYMOUS))
+    }
+
+    /// Who has that nick, where everybody may know it.
+    pub(super) fn sender(&self, nick: &str) -> Option<Item> {
+        if !self.is_non_anonymous() {
+            return None;
+        }
+        if nick == self.nick {
+            return self.own.as_ref()?.item(&self.session);
+        }
+        let tree = Tree::parse(self.occupants.get(nick)?.bytes()).ok()?;
+        MucUser::read(&tree).items.into_iter().next()
+    }
+
     /// Whether a join has to wait for JIDs that are asked for; asks, if there are any to ask for.
     pub(super) fn asks_for_jids(&mut self, now: Now, out: &mut Vec<Out>) -> bool {
         if self.visibility.asking.is_some() {
@@ -168,6 +207,7 @@ impl Room {
     fn jids_asked(&mut self, now: Now, out: &mut Vec<Out>) {
         self.visibility.asking = None;
         self.visibility.behind = false;
+        self.name_senders();
         for (client, join) in std::mem::take(&mut self.visibility.replays) {
             if self.is_attached(client) {
                 self.replay(now, client, &join, false, out);
@@ -188,14 +228,17 @@ impl Room {
     // ---- the answer to a join again, of which the clients see nothing
 
     /// An occupant's presence; true if it only says again what is known.
-    pub(super) fn is_shown_again(&mut self, nick: &str, stanza: &Stanza, user: &MucUser) -> bool {
+    pub(super) fn is_shown_again(&mut self, nick: &str, stanza: &Stanza) -> bool {
         let Some((id, answered)) = self.visibility.rejoin() else { return false };
         if nick == self.nick {
             if *answered || stanza.id().as_deref() != Some(id) {
                 return false;
             }
             *answered = true;
-            self.own = Some(SelfPresence::joined(item::settled(stanza, false).unwrap_or(stanza.clone()), user));
+            if let Some(own) = &mut self.own {
+                // Prosody does not repeat the codes about the room.
+                own.update(item::settled(stanza, false).unwrap_or(stanza.clone()));
+            }
             self.look_again();
             return true;
         }

@@ -104,3 +104,5 @@ pub const PUBSUB_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
 pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 /// Result set management (XEP-0059).
 pub const RSM: &str = "http://jabber.org/protocol/rsm";
+/// Extended stanza addressing (XEP-0033).
+pub const ADDRESS: &str = "http://jabber.org/protocol/address";

@@ -1,4 +1,4 @@
-//! Which messages a room's history shows, where the specification leaves it to the service (XEP-0045 §7.2.14).
+//! Which messages a room's history shows, where the specification leaves it to the service (XEP-0045 §7.2.13).
 
 use crate::xml::element::Tree;
 use crate::xmpp::ns;

@@ -1,4 +1,4 @@
-//! How much history a join asks for (XEP-0045 §7.2.13).
+//! How much history a join asks for (XEP-0045 §7.2.14).
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};

@@ -7,7 +7,7 @@ use time::macros::datetime;
 const NOON: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 
 fn live(author: &str) -> Arrival<'_> {
-    Arrival { author: Some(author), old: false, wall: NOON }
+    Arrival { author: Some(author), old: false, sender: None, wall: NOON }
 }
 
 fn push(history: &mut History, stanza: &str, arrival: Arrival<'_>) {
@@ -101,7 +101,7 @@ fn what_the_room_shows_as_history_is_kept_whatever_it_is() {
 
 const STORED: &str = "<message from='r@s/n' id='m1'><body>secret</body><origin-id xmlns='urn:xmpp:sid:0' id='o1'/>\
     <stanza-id xmlns='urn:xmpp:sid:0' by='r@s' id='s1'/></message>";
-const ROOM: Arrival<'_> = Arrival { author: None, old: false, wall: NOON };
+const ROOM: Arrival<'_> = Arrival { author: None, old: false, sender: None, wall: NOON };
 
 fn moderation(id: &str) -> String {
     format!(
@@ -164,4 +164,64 @@ fn bytes_are_counted_and_all_is_forgotten() {
     assert_eq!(bodies(&history, Request::default()), ["3", "4"]);
     history.clear();
     assert_eq!((history.bytes(), history.forget_oldest()), (0, false));
+}
+
+#[test]
+fn s18_senders_are_named_in_a_room_that_is_not_anonymous_and_hidden_when_it_becomes_so() {
+    let item = Item {
+        range: 0..0,
+        jid: Some(("dave@s/desk".into(), 0..0)),
+        nick: None,
+        affiliation: Some("member".into()),
+        role: Some("participant".into()),
+    };
+    for (keeping, named, hides) in [
+        (Keeping::Archive, "<item affiliation='member' role='participant' jid='dave@s'/></x><delay", true),
+        (Keeping::Queue, "<address type='ofrom' jid='dave@s/desk'/></addresses><delay", false),
+    ] {
+        let mut history = History::new(9);
+        push(&mut history, STORED, Arrival { sender: Some(&item), ..live("n") });
+        history.clear();
+        *history.keeping() = keeping;
+        push(&mut history, STORED, Arrival { sender: Some(&item), ..live("n") });
+        assert!(all(&history).contains(named), "{}", all(&history));
+        history.hide_senders();
+        assert_eq!(!all(&history).contains("dave@s"), hides, "{keeping:?}");
+        assert!(all(&history).contains("secret") && all(&history).contains("<delay"));
+        assert_eq!(history.bytes(), history.entries[0].message.len());
+        history.name_senders(|_| Some(item.clone()));
+        assert_eq!(all(&history).matches("jid='dave@s").count(), 1, "{keeping:?}");
+        assert_eq!(history.bytes(), history.entries[0].message.len());
+    }
+}
+
+#[test]
+fn a_queues_stamps_have_fractions() {
+    let mut history = History::new(9);
+    *history.keeping() = Keeping::Queue;
+    push(&mut history, STORED, Arrival { wall: NOON + Duration::microseconds(1500), ..live("n") });
+    assert!(all(&history).contains("stamp='2026-01-01T12:00:00.001500Z'"), "{}", all(&history));
+    let since = Some(NOON + Duration::microseconds(1501));
+    assert!(history.select(&Request { since, ..Request::default() }, NOON).is_empty());
+}
+
+#[test]
+fn senders_are_named_as_soon_as_they_are_known() {
+    let known =
+        Item { range: 0..0, jid: Some(("dave@s/desk".into(), 0..0)), nick: None, affiliation: None, role: None };
+    let unknown = Item { jid: None, ..known.clone() };
+    let mut history = History::new(9);
+    *history.keeping() = Keeping::Queue;
+    for author in ["n", "gone"] {
+        push(&mut history, STORED, Arrival { sender: Some(&unknown), ..live(author) });
+    }
+    push(&mut history, STORED, live("n"));
+    history.author_left("gone");
+    history.name_senders(|_| Some(unknown.clone()));
+    assert!(!all(&history).contains("<address "));
+    for _ in 0..2 {
+        history.name_senders(|_| Some(known.clone()));
+        assert_eq!(all(&history).matches("jid='dave@s/desk'").count(), 1);
+    }
+    assert_eq!(history.bytes(), history.entries.iter().map(|e| e.message.len()).sum::<usize>());
 }

@@ -265,7 +265,7 @@ fn shown_again(ejabberd: bool) {
     // Somebody comes just now: that is news for everybody.
     stage.occupant("erin", "<item affiliation='none' jid='erin@s/1' role='participant'/>");
     stage.occupant("dave", "<item affiliation='none' jid='dave@s/1' role='participant'/>");
-    stage.own("participant", "<status code='100'/>", &id);
+    stage.own("participant", if ejabberd { "<status code='100'/>" } else { "" }, &id);
     assert!(stage.seen(B).is_empty());
     stage.room("<message from='r@s/carol' type='groupchat'><subject>Tea</subject></message>");
     let news = stage.seen(A);
@@ -341,4 +341,43 @@ fn s18_destroy_a_ban_and_a_new_room_empty_the_log() {
         let shown = stage.seen(B).concat();
         assert!(!shown.contains("secret") && !shown.contains("carol") && shown.contains("'201'"), "{end}: {shown}");
     }
+}
+
+#[test]
+fn s18_who_takes_a_nick_takes_nothing_back_that_another_wrote_under_it() {
+    let retract = "<retract xmlns='urn:xmpp:message-retract:1' id='m'/>";
+    for (nick, honoured) in [("carol", false), ("me", false), ("erin", true)] {
+        let mut stage = Stage::joined("participant", "");
+        stage.occupant("erin", "<item role='participant'/>");
+        stage.room(&format!("<message from='r@s/{nick}' id='m' type='groupchat'><body>mine</body></message>"));
+        if nick != "erin" {
+            let renamed = format!("<item nick='other' role='participant'/><status code='303'/>");
+            stage.room(&format!(
+                "<presence from='r@s/{nick}' type='unavailable'><x xmlns='{X}'>{renamed}</x></presence>"
+            ));
+        }
+        stage.room(&format!("<message from='r@s/{nick}' type='groupchat'><body>gone</body>{retract}</message>"));
+        stage.joins(B);
+        let shown = stage.seen(B).concat();
+        assert_eq!(!shown.contains("mine"), honoured, "{nick}: {shown}");
+        assert!(shown.contains("gone"));
+    }
+}
+
+#[test]
+fn history_is_what_the_room_keeps_though_it_may_stop_to_archive() {
+    let mut stage = Stage::joined("participant", "");
+    let archived = |id: &str| format!("<stanza-id xmlns='urn:xmpp:sid:0' by='r@s' id='{id}'/>");
+    let says = |stage: &mut Stage, text: &str, more: &str| {
+        stage.room(&format!("<message from='r@s/carol' type='groupchat'><body>{text}</body>{more}</message>"));
+    };
+    says(&mut stage, "first", &archived("1"));
+    says(&mut stage, "not archived", "");
+    stage.configured(171);
+    says(&mut stage, "second", "");
+    stage.room(&format!("<message from='r@s/carol' type='chat'><body>psst</body>{}</message>", archived("2")));
+    stage.joins(B);
+    let shown = stage.seen(B).concat();
+    assert!(shown.contains("first") && shown.contains("second"), "{shown}");
+    assert!(!shown.contains("not archived") && !shown.contains("psst") && !shown.contains("171"), "{shown}");
 }
