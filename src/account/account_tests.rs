@@ -625,3 +625,6 @@ mod occupant_iqs;
 
 #[path = "dismiss_tests.rs"]
 mod dismissed;
+
+#[path = "presence_tests.rs"]
+mod presences;

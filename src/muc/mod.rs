@@ -12,6 +12,7 @@ mod membership;
 mod message;
 mod nick;
 pub mod occupant;
+pub mod pace;
 mod presence;
 mod private;
 mod replay;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::muc::join::{Join, payload};
+use crate::muc::pace::Pace;
 use crate::muc::room::Room;
 use crate::muc::{ClientId, Now, Out, nick};
 use crate::xml::writer::escape;
@@ -51,12 +52,37 @@ impl Attached {
 pub(super) struct Shown {
     content: Option<String>,
     reconsider_at: Option<Instant>,
+    pace: Pace,
+    /// A nick was asked for, with this id; what was shown before.
+    renaming: Option<(String, Option<String>)>,
 }
 
 impl Shown {
     /// The account joined with this presence.
     pub(super) fn joined_with(&mut self, presence: &Stanza) {
         self.content = Some(presence.content().to_owned());
+    }
+
+    /// This goes up with the request for another nick.
+    pub(super) fn renaming_with(&mut self, presence: &Stanza) {
+        let before = self.content.replace(presence.content().to_owned());
+        self.renaming = Some((presence.id().unwrap_or_default().into_owned(), before));
+    }
+
+    /// The account has got another nick.
+    pub(super) fn renamed(&mut self) {
+        self.renaming = None;
+    }
+
+    /// The request with that id was refused: the room shows what it did before. Whether it asked for another nick.
+    pub(super) fn refused(&mut self, id: &str) -> bool {
+        match self.renaming.take_if(|(request, _)| request == id) {
+            Some((_, before)) => {
+                self.content = before;
+                true
+            }
+            None => false,
+        }
     }
 
     /// The presence of a client that was cut off stays until then: it may be back.
@@ -74,6 +100,10 @@ impl Shown {
 }
 
 impl Room {
+    pub(super) fn best_presence(&self) -> Option<&Stanza> {
+        self.best().map(|best| &best.presence)
+    }
+
     fn best(&self) -> Option<&Attached> {
         let ranked = self.attached.iter().enumerate();
         ranked.min_by_key(|(at, a)| (a.rank, Reverse(a.priority), Reverse(*at))).map(|(_, best)| best)
@@ -81,7 +111,8 @@ impl Room {
 
     /// The client whose presence the room is shown.
     pub fn shown_client(&self) -> Option<ClientId> {
-        self.best().map(|best| best.client)
+        let shown = |a: &&Attached| self.shown.content.as_deref() == Some(a.presence.content());
+        self.attached.iter().rev().find(shown).or_else(|| self.best()).map(|shown| shown.client)
     }
 
     /// The attached client that has last sent something to the room.
@@ -127,10 +158,7 @@ impl Room {
             self.attached.push(attached);
         }
         if other_nick {
-            // The nick is the account's: asked for upstream, errors come back to the asker alone.
-            self.authors.remember(&stanza, client);
-            out.push(Out::Up(payload(&stanza)));
-            self.shown.joined_with(&payload(&stanza));
+            self.ask_nick(client, &stanza, out);
         }
         if let Some(join) = Join::read(&stanza) {
             // It has lost its view of the room. Upstream a join again would be shown to everybody (Prosody).
@@ -149,26 +177,37 @@ impl Room {
             return;
         };
         if self.shown.content.as_deref() != Some(best.presence.content()) {
-            let by_update = update.is_some_and(|(client, _)| client == best.client);
-            let presence = best.presence.clone();
-            self.shown.content = Some(presence.content().to_owned());
-            let id = match (by_update, update.and_then(|(_, stanza)| stanza.id())) {
-                (true, Some(id)) => id.into_owned(),
-                _ => self.next_id(),
-            };
-            let up = presence.edit().set("to", self.own_jid()).set("id", id).remove("from").finish();
-            if let (true, Some((client, stanza))) = (by_update, update) {
-                self.authors.remember(stanza, client);
-            }
-            out.push(Out::Up(up));
-            if by_update {
-                return;
+            let (best_client, presence) = (best.client, best.presence.clone());
+            match self.shown.pace.take(now.at) {
+                Ok(()) => {
+                    let own = update.filter(|(client, _)| *client == best_client);
+                    self.present(&presence, own, out);
+                    if own.is_some() {
+                        // The room reflects it.
+                        return;
+                    }
+                }
+                // What is the best then goes up then.
+                Err(later) => self.shown.reconsider_at = Some(later),
             }
         }
         if let (Some((client, stanza)), Some(own)) = (update, &self.own) {
             let reflection = own.reflected(&self.session, stanza.id().as_deref());
             out.push(Out::One(client, Arc::new(reflection)));
         }
+    }
+
+    /// Sends a client's presence up: as `update`, if the room is to reflect it to that client under its own id.
+    fn present(&mut self, presence: &Stanza, update: Option<(ClientId, &Stanza)>, out: &mut Vec<Out>) {
+        self.shown.content = Some(presence.content().to_owned());
+        let id = match update.and_then(|(_, stanza)| stanza.id()) {
+            Some(id) => id.into_owned(),
+            None => self.next_id(),
+        };
+        if let Some((client, stanza)) = update {
+            self.authors.remember(stanza, client);
+        }
+        out.push(Out::Up(presence.edit().set("to", self.own_jid()).set("id", id).remove("from").finish()));
     }
 
     /// The presence of a client that left or was cut off is shown for a while, for it may be back.
@@ -189,7 +228,12 @@ impl Room {
         }
         let show = self.settings.detached_presence.map(|show| format!("<show>{show}</show>")).unwrap_or_default();
         let content = show + &caps::own_element();
-        if self.shown.content.as_deref() != Some(&content) {
+        if self.shown.content.as_deref() == Some(&content) {
+            return;
+        }
+        if let Err(later) = self.shown.pace.take(now.at) {
+            self.shown.reconsider_at = Some(later);
+        } else {
             let id = self.next_id();
             let to = self.own_jid();
             out.push(Out::Up(Stanza::own(format!("<presence to='{}' id='{id}'>{content}</presence>", escape(&to)))));

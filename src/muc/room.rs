@@ -299,6 +299,7 @@ impl Room {
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
         let shared = with_own_jid(&stanza, &self.session);
         if user.has(codes::NEW_NICK) {
+            self.shown.renamed();
             if let Some(new) = user.items.iter().find_map(|i| i.nick.clone()) {
                 self.nick = new;
                 let own_jid = self.own_jid();
@@ -327,6 +328,9 @@ impl Room {
         }
         if let Some(client) = self.authors.answered(&stanza) {
             out.push(Out::One(client, Arc::new(Shared::new(&stanza, None))));
+        }
+        if let Some(id) = answers {
+            self.nick_refused(now, &id, out);
         }
     }
 
