@@ -84,11 +84,15 @@ fn another_nick_takes_the_best_presence_along_and_a_refusal_changes_nothing() {
     assert_eq!((stage.seen(A).len(), stage.seen(B).len()), (0, 1));
     assert!(stage.up().is_empty());
 
-    // The best itself asks, with something new to say, and is refused: what is new is said under the old nick.
+    // The best itself asks, with something new to say, and is refused: nothing has been said.
     stage.client(A, &format!("<presence to='{ROOM}/taken' id='n2'><status>new</status></presence>"));
     stage.forget();
     stage.server(&conflict("taken", "n2"));
     assert!(stage.seen(B).is_empty());
-    let up = stage.up();
-    assert!(up.len() == 1 && up[0].contains("/nick'") && up[0].contains("<status>new</status>"), "{up:?}");
+    assert!(stage.up().is_empty());
+    // What it says after that is news.
+    stage.client(A, &format!("<presence to='{ROOM}/nick' id='p'><show>chat</show><status>new</status></presence>"));
+    assert!(stage.up()[0].contains("<status>new</status>"));
+    stage.client(A, &present("q", "dnd"));
+    assert!(stage.up()[0].contains("<show>away</show>"), "B's, as it was before it asked");
 }

@@ -3,7 +3,7 @@
 use jid::ResourcePart;
 
 use crate::muc::room::Room;
-use crate::muc::{ClientId, Now, Out};
+use crate::muc::{ClientId, Out};
 use crate::xmpp::stanza::Stanza;
 
 /// Whether two nicks are the same after resourceprep (RFC 7622 §3.4): 'Ａl①' joins as 'Al1'.
@@ -23,15 +23,8 @@ impl Room {
         };
         let up = up.finish();
         self.authors.remember(stanza, client);
-        self.shown.renaming_with(&up);
+        self.shown.joined_with(&up);
         out.push(Out::Up(up));
-    }
-
-    /// The room has refused what had this id. If it was a nick, the presence that went up with it was refused as well.
-    pub(super) fn nick_refused(&mut self, now: Now, id: &str, out: &mut Vec<Out>) {
-        if self.shown.refused(id) {
-            self.present_best(now, None, out);
-        }
     }
 }
 

@@ -53,8 +53,18 @@ pub(super) struct Shown {
     content: Option<String>,
     reconsider_at: Option<Instant>,
     pace: Pace,
-    /// A nick was asked for, with this id; what was shown before.
-    renaming: Option<(String, Option<String>)>,
+    renaming: Option<Renaming>,
+}
+
+/// A client's request for another nick, and what was true before it: if it is refused, its presence counts for nothing.
+#[derive(Debug)]
+pub(super) struct Renaming {
+    id: String,
+    content: Option<String>,
+    client: ClientId,
+    presence: Stanza,
+    /// The client's place among the attached.
+    place: usize,
 }
 
 impl Shown {
@@ -63,26 +73,9 @@ impl Shown {
         self.content = Some(presence.content().to_owned());
     }
 
-    /// This goes up with the request for another nick.
-    pub(super) fn renaming_with(&mut self, presence: &Stanza) {
-        let before = self.content.replace(presence.content().to_owned());
-        self.renaming = Some((presence.id().unwrap_or_default().into_owned(), before));
-    }
-
     /// The account has got another nick.
     pub(super) fn renamed(&mut self) {
         self.renaming = None;
-    }
-
-    /// The request with that id was refused: the room shows what it did before. Whether it asked for another nick.
-    pub(super) fn refused(&mut self, id: &str) -> bool {
-        match self.renaming.take_if(|(request, _)| request == id) {
-            Some((_, before)) => {
-                self.content = before;
-                true
-            }
-            None => false,
-        }
     }
 
     /// The presence of a client that was cut off stays until then: it may be back.
@@ -100,6 +93,7 @@ impl Shown {
 }
 
 impl Room {
+    /// The presence that the room is to be shown.
     pub(super) fn best_presence(&self) -> Option<&Stanza> {
         self.best().map(|best| &best.presence)
     }
@@ -151,13 +145,16 @@ impl Room {
         }
         let asked = stanza.to().and_then(|to| to.split_once('/').map(|(_, nick)| nick.to_owned()));
         let other_nick = asked.as_deref().is_some_and(|asked| !nick::same(asked, &self.nick));
-        if let Some(attached) = self.attached.iter().position(|a| a.client == client) {
-            // The latest goes last: among equals it is the best.
-            let mut attached = self.attached.remove(attached);
-            attached.update(&payload(&stanza));
-            self.attached.push(attached);
-        }
+        let Some(place) = self.attached.iter().position(|a| a.client == client) else { return };
+        // The latest goes last: among equals it is the best.
+        let mut attached = self.attached.remove(place);
+        let before = attached.presence.clone();
+        attached.update(&payload(&stanza));
+        self.attached.push(attached);
         if other_nick {
+            let id = stanza.id().unwrap_or_default().into_owned();
+            let content = self.shown.content.clone();
+            self.shown.renaming = Some(Renaming { id, content, client, presence: before, place });
             self.ask_nick(client, &stanza, out);
         }
         if let Some(join) = Join::read(&stanza) {
@@ -195,6 +192,18 @@ impl Room {
             let reflection = own.reflected(&self.session, stanza.id().as_deref());
             out.push(Out::One(client, Arc::new(reflection)));
         }
+    }
+
+    /// What bore this id was refused. If it asked for another nick, its presence was refused with it.
+    pub(super) fn nick_refused(&mut self, now: Now, id: &str, out: &mut Vec<Out>) {
+        let Some(refused) = self.shown.renaming.take_if(|renaming| renaming.id == id) else { return };
+        self.shown.content = refused.content;
+        if let Some(at) = self.attached.iter().position(|a| a.client == refused.client) {
+            let mut attached = self.attached.remove(at);
+            attached.update(&refused.presence);
+            self.attached.insert(refused.place.min(self.attached.len()), attached);
+        }
+        self.present_best(now, None, out);
     }
 
     /// Sends a client's presence up: as `update`, if the room is to reflect it to that client under its own id.
