@@ -634,3 +634,6 @@ mod verified;
 
 #[path = "resend_tests.rs"]
 mod resent;
+
+#[path = "presence_tests.rs"]
+mod presences;

@@ -15,6 +15,7 @@ mod membership;
 mod message;
 mod nick;
 pub mod occupant;
+pub mod pace;
 mod presence;
 mod private;
 mod replay;

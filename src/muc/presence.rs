@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::muc::join::{Join, payload};
+use crate::muc::pace::Pace;
 use crate::muc::room::Room;
 use crate::muc::{ClientId, Now, Out, nick};
 use crate::xml::writer::escape;
@@ -51,12 +52,30 @@ impl Attached {
 pub(super) struct Shown {
     content: Option<String>,
     reconsider_at: Option<Instant>,
+    pace: Pace,
+    renaming: Option<Renaming>,
+}
+
+/// A client's request for another nick, and what was true before it: if it is refused, its presence counts for nothing.
+#[derive(Debug)]
+pub(super) struct Renaming {
+    id: String,
+    content: Option<String>,
+    client: ClientId,
+    presence: Stanza,
+    /// The client's place among the attached.
+    place: usize,
 }
 
 impl Shown {
     /// The account joined with this presence.
     pub(super) fn joined_with(&mut self, presence: &Stanza) {
         self.content = Some(presence.content().to_owned());
+    }
+
+    /// The account has got another nick.
+    pub(super) fn renamed(&mut self) {
+        self.renaming = None;
     }
 
     /// The presence of a client that was cut off stays until then: it may be back.
@@ -74,6 +93,11 @@ impl Shown {
 }
 
 impl Room {
+    /// The presence that the room is to be shown.
+    pub(super) fn best_presence(&self) -> Option<&Stanza> {
+        self.best().map(|best| &best.presence)
+    }
+
     fn best(&self) -> Option<&Attached> {
         let ranked = self.attached.iter().enumerate();
         ranked.min_by_key(|(at, a)| (a.rank, Reverse(a.priority), Reverse(*at))).map(|(_, best)| best)
@@ -81,7 +105,8 @@ impl Room {
 
     /// The client whose presence the room is shown.
     pub fn shown_client(&self) -> Option<ClientId> {
-        self.best().map(|best| best.client)
+        let shown = |a: &&Attached| self.shown.content.as_deref() == Some(a.presence.content());
+        self.attached.iter().rev().find(shown).or_else(|| self.best()).map(|shown| shown.client)
     }
 
     /// The attached client that has last sent something to the room.
@@ -127,17 +152,17 @@ impl Room {
         }
         let asked = stanza.to().and_then(|to| to.split_once('/').map(|(_, nick)| nick.to_owned()));
         let other_nick = asked.as_deref().is_some_and(|asked| !nick::same(asked, &self.nick));
-        if let Some(attached) = self.attached.iter().position(|a| a.client == client) {
-            // The latest goes last: among equals it is the best.
-            let mut attached = self.attached.remove(attached);
-            attached.update(&payload(&stanza));
-            self.attached.push(attached);
-        }
+        let Some(place) = self.attached.iter().position(|a| a.client == client) else { return };
+        // The latest goes last: among equals it is the best.
+        let mut attached = self.attached.remove(place);
+        let before = attached.presence.clone();
+        attached.update(&payload(&stanza));
+        self.attached.push(attached);
         if other_nick {
-            // The nick is the account's: asked for upstream, errors come back to the asker alone.
-            self.authors.remember(&stanza, client);
-            out.push(Out::Up(payload(&stanza)));
-            self.shown.joined_with(&payload(&stanza));
+            let id = stanza.id().unwrap_or_default().into_owned();
+            let content = self.shown.content.clone();
+            self.shown.renaming = Some(Renaming { id, content, client, presence: before, place });
+            self.ask_nick(client, &stanza, out);
         }
         if let Some(join) = Join::read(&stanza) {
             // It has lost its view of the room. Upstream a join again would be shown to everybody (Prosody).
@@ -159,26 +184,49 @@ impl Room {
             return;
         };
         if self.shown.content.as_deref() != Some(best.presence.content()) {
-            let by_update = update.is_some_and(|(client, _)| client == best.client);
-            let presence = best.presence.clone();
-            self.shown.content = Some(presence.content().to_owned());
-            let id = match (by_update, update.and_then(|(_, stanza)| stanza.id())) {
-                (true, Some(id)) => id.into_owned(),
-                _ => self.next_id(),
-            };
-            let up = presence.edit().set("to", self.own_jid()).set("id", id).remove("from").finish();
-            if let (true, Some((client, stanza))) = (by_update, update) {
-                self.authors.remember(stanza, client);
-            }
-            out.push(Out::Up(up));
-            if by_update {
-                return;
+            let (best_client, presence) = (best.client, best.presence.clone());
+            match self.shown.pace.take(now.at) {
+                Ok(()) => {
+                    let own = update.filter(|(client, _)| *client == best_client);
+                    self.present(&presence, own, out);
+                    if own.is_some() {
+                        // The room reflects it.
+                        return;
+                    }
+                }
+                // What is the best then goes up then.
+                Err(later) => self.shown.reconsider_at = Some(later),
             }
         }
         if let (Some((client, stanza)), Some(own)) = (update, &self.own) {
             let reflection = own.reflected(&self.session, stanza.id().as_deref());
             out.push(Out::One(client, Arc::new(reflection)));
         }
+    }
+
+    /// What bore this id was refused. If it asked for another nick, its presence was refused with it.
+    pub(super) fn nick_refused(&mut self, now: Now, id: &str, out: &mut Vec<Out>) {
+        let Some(refused) = self.shown.renaming.take_if(|renaming| renaming.id == id) else { return };
+        self.shown.content = refused.content;
+        if let Some(at) = self.attached.iter().position(|a| a.client == refused.client) {
+            let mut attached = self.attached.remove(at);
+            attached.update(&refused.presence);
+            self.attached.insert(refused.place.min(self.attached.len()), attached);
+        }
+        self.present_best(now, None, out);
+    }
+
+    /// Sends a client's presence up: as `update`, if the room is to reflect it to that client under its own id.
+    fn present(&mut self, presence: &Stanza, update: Option<(ClientId, &Stanza)>, out: &mut Vec<Out>) {
+        self.shown.content = Some(presence.content().to_owned());
+        let id = match update.and_then(|(_, stanza)| stanza.id()) {
+            Some(id) => id.into_owned(),
+            None => self.next_id(),
+        };
+        if let Some((client, stanza)) = update {
+            self.authors.remember(stanza, client);
+        }
+        out.push(Out::Up(presence.edit().set("to", self.own_jid()).set("id", id).remove("from").finish()));
     }
 
     /// The presence of a client that left or was cut off is shown for a while, for it may be back.
@@ -198,7 +246,12 @@ impl Room {
             return self.present_best(now, None, out);
         }
         let content = self.settings.shown_detached();
-        if self.shown.content.as_deref() != Some(&content) {
+        if self.shown.content.as_deref() == Some(&content) {
+            return;
+        }
+        if let Err(later) = self.shown.pace.take(now.at) {
+            self.shown.reconsider_at = Some(later);
+        } else {
             let id = self.next_id();
             let to = self.own_jid();
             out.push(Out::Up(Stanza::own(format!("<presence to='{}' id='{id}'>{content}</presence>", escape(&to)))));

@@ -339,6 +339,7 @@ impl Room {
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
         let shared = with_own_jid(&stanza, &self.session);
         if user.has(codes::NEW_NICK) {
+            self.shown.renamed();
             if let Some(new) = user.items.iter().find_map(|i| i.nick.clone()) {
                 self.history.author_left(nick);
                 self.nick = new;
@@ -374,6 +375,9 @@ impl Room {
         }
         if let Some(client) = self.authors.answered(&stanza) {
             out.push(Out::One(client, Arc::new(Shared::new(&stanza, None))));
+        }
+        if let Some(id) = answers {
+            self.nick_refused(now, &id, out);
         }
     }
 

@@ -1,0 +1,98 @@
+//! The one presence that a room is shown, and the one nick.
+
+use super::*;
+
+/// A and B are in the room; A is free to chat, B is away: A's presence is shown.
+fn two() -> Stage {
+    let mut stage = Stage::joined();
+    stage.client(B, &join("nick", "b1"));
+    stage.client(A, &present("a", "chat"));
+    stage.client(B, &present("b", "away"));
+    // The bucket is full again.
+    stage.pass(Duration::from_secs(60));
+    stage.forget();
+    stage
+}
+
+fn present(id: &str, show: &str) -> String {
+    format!("<presence to='{ROOM}/nick' id='{id}'><show>{show}</show></presence>")
+}
+
+fn conflict(nick: &str, id: &str) -> String {
+    format!(
+        "<presence from='{ROOM}/{nick}' to='{SESSION}' id='{id}' type='error'><error type='cancel'><conflict \
+         xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
+    )
+}
+
+#[test]
+fn a_flood_of_changes_goes_up_slowly_and_the_latest_wins() {
+    let mut stage = two();
+    for n in 0..100 {
+        let status = format!("<presence to='{ROOM}/nick' id='p{n}'><show>chat</show><status>{n}</status></presence>");
+        stage.client(A, &status);
+    }
+    let up = stage.up();
+    assert_eq!(up.len(), 5, "{up:?}");
+    let seen = stage.seen(A);
+    assert_eq!(seen.len(), 95, "what the room does not reflect, the proxy does");
+    assert!(seen[94].contains("id='p99'") && seen[94].contains("'110'"), "{}", seen[94]);
+    stage.pass(Duration::from_millis(2001));
+    let up = stage.up();
+    assert!(up.len() == 1 && up[0].contains("<status>99</status>"), "{up:?}");
+    stage.pass(Duration::from_secs(600));
+    assert!(stage.up().is_empty());
+}
+
+#[test]
+fn the_last_clients_end_is_shown_after_a_flood_too() {
+    let mut stage = two();
+    for n in 0..6 {
+        stage.client(A, &present(&n.to_string(), if n % 2 == 0 { "dnd" } else { "chat" }));
+    }
+    stage.give(Input::Gone(A));
+    stage.give(Input::Gone(B));
+    stage.forget();
+    stage.pass(Duration::from_secs(30));
+    let up = stage.up();
+    assert!(up.last().is_some_and(|s| s.contains("<show>away</show>") && s.contains("ver=")), "{up:?}");
+}
+
+#[test]
+fn priority_decides_between_equals_then_the_latest() {
+    let mut stage = two();
+    let with = |id: &str, priority: i8| {
+        format!("<presence to='{ROOM}/nick' id='{id}'><status>{id}</status><priority>{priority}</priority></presence>")
+    };
+    stage.client(A, &with("a5", 5));
+    stage.client(B, &with("b7", 7));
+    stage.client(A, &with("a6", 6));
+    stage.client(A, &with("a7", 7));
+    let up = stage.up();
+    assert!(up.len() == 3 && up[1].contains("b7") && up[2].contains("a7"), "{up:?}");
+}
+
+#[test]
+fn another_nick_takes_the_best_presence_along_and_a_refusal_changes_nothing() {
+    let mut stage = two();
+    let ask = |nick: &str, id: &str| format!("<presence to='{ROOM}/{nick}' id='{id}'><show>xa</show></presence>");
+    stage.client(B, &ask("taken", "n1"));
+    let up = stage.up();
+    assert!(up.len() == 1 && up[0].contains("/taken'") && up[0].contains("id='n1'"), "{up:?}");
+    assert!(up[0].contains("<show>chat</show>"), "A's is still the best: {up:?}");
+    stage.server(&conflict("taken", "n1"));
+    assert_eq!((stage.seen(A).len(), stage.seen(B).len()), (0, 1));
+    assert!(stage.up().is_empty());
+
+    // The best itself asks, with something new to say, and is refused: nothing has been said.
+    stage.client(A, &format!("<presence to='{ROOM}/taken' id='n2'><status>new</status></presence>"));
+    stage.forget();
+    stage.server(&conflict("taken", "n2"));
+    assert!(stage.seen(B).is_empty());
+    assert!(stage.up().is_empty());
+    // What it says after that is news.
+    stage.client(A, &format!("<presence to='{ROOM}/nick' id='p'><show>chat</show><status>new</status></presence>"));
+    assert!(stage.up()[0].contains("<status>new</status>"));
+    stage.client(A, &present("q", "dnd"));
+    assert!(stage.up()[0].contains("<show>away</show>"), "B's, as it was before it asked");
+}
