@@ -11,7 +11,7 @@ pub(super) fn configure(server: &Server) {
     for (user, password) in &server.options.users {
         // With `internal_hashed` Prosody itself turns this into keys at the first login.
         let account = format!("return {{ [\"password\"] = {password:?}; }};\n");
-        std::fs::write(accounts.join(format!("{user}.dat")), account).expect("write an account");
+        std::fs::write(accounts.join(file(user)), account).expect("write an account");
     }
     std::fs::create_dir_all(dir.join("certs")).expect("make Prosody's certificate directory");
     let text = TEMPLATE
@@ -33,6 +33,15 @@ pub(super) fn configure(server: &Server) {
 fn more_modules(server: &Server) -> String {
     let proxied = server.options.proxy_protocol.then_some("net_proxy");
     server.options.modules.iter().copied().chain(proxied).map(|name| format!("{name:?}, ")).collect()
+}
+
+/// The file in which Prosody looks for an account.
+fn file(user: &str) -> String {
+    let encoded = |b: u8| match b.is_ascii_alphanumeric() {
+        true => char::from(b).to_string(),
+        false => format!("%{b:02x}"),
+    };
+    user.bytes().map(encoded).collect::<String>() + ".dat"
 }
 
 /// Lines for a port that expects a PROXY protocol header.
@@ -88,7 +97,7 @@ pub(super) fn address_of(server: &Server, jid: &str) -> String {
 }
 
 pub(super) fn set_password(server: &Server, user: &str, password: &str) {
-    let exists = server.dir.path().join(format!("data/localhost/accounts/{user}.dat")).exists();
+    let exists = server.dir.path().join(format!("data/localhost/accounts/{}", file(user))).exists();
     let verb = if exists { "password" } else { "create" };
     control(server, &format!("user:{verb}({:?}, {password:?})", format!("{user}@localhost")));
 }
