@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::muc::ClientId;
 use crate::muc::history::Request;
+use crate::xml::element::Node;
 use crate::xml::writer::escape;
 use crate::xmpp::conditions::{StanzaCondition, error_element};
 use crate::xmpp::ns;
@@ -58,6 +59,16 @@ impl Join {
             edit = edit.cut(asked.range());
         }
         edit.append_to(x, &format!("<history xmlns='{}' maxstanzas='{history}'/>", ns::MUC)).finish()
+    }
+
+    /// An error that answers the account's join, as it answers the client's: some servers (ejabberd) repeat what was
+    /// sent, which is to be what the client sent.
+    pub fn as_asked(&self, error: &Stanza) -> Stanza {
+        let (Ok(answer), Ok(own)) = (error.tree(), self.stanza.tree()) else { return error.clone() };
+        let x = |root: Node<'_>| root.child("x", ns::MUC).filter(|x| x.qualified_name() == "x").map(|x| x.range());
+        let (Some(repeated), Some(asked)) = (x(answer.root()), x(own.root())) else { return error.clone() };
+        let asked = String::from_utf8_lossy(&self.stanza.bytes()[asked]);
+        error.edit().splice(repeated, &asked).finish()
     }
 
     /// An error answer made here (XEP-0045 §7.2: `<x/>` is echoed), for the client alone.
@@ -133,6 +144,19 @@ mod tests {
         );
         let kept = payload(&Stanza::own(presence));
         assert_eq!(kept.content(), "<show>away</show><c xmlns='http://jabber.org/protocol/caps'/>");
+    }
+
+    #[test]
+    fn a_repeated_join_is_the_clients_own() {
+        let muc = "http://jabber.org/protocol/muc";
+        let presence = format!("<presence to='r@s/n'><x xmlns='{muc}'><password>p</password></x></presence>");
+        let join = Join::read(&Stanza::own(presence)).unwrap();
+        let error = |x: &str| Stanza::own(format!("<presence from='r@s/n' type='error'>{x}<error/></presence>"));
+        let repeated = format!("<x xmlns='{muc}'><password>p</password><history maxstanzas='20'/></x>");
+        let seen = join.as_asked(&error(&repeated));
+        let expected = error(&format!("<x xmlns='{muc}'><password>p</password></x>"));
+        assert_eq!(seen.bytes(), expected.bytes());
+        assert_eq!(join.as_asked(&error("")).bytes(), error("").bytes());
     }
 
     #[test]

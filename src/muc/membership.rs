@@ -115,7 +115,7 @@ impl Room {
     ) {
         let asked = asker.and_then(|asker| self.waiting.pop_front_if(|w| w.client == asker));
         if let Some(waiter) = asked {
-            out.push(Out::One(waiter.client, Arc::new(Shared::new(&error, None))));
+            out.push(Out::One(waiter.client, Arc::new(Shared::new(&waiter.join.as_asked(&error), None))));
             self.phase = Phase::Out;
             for stanza in waiter.held {
                 self.from_client(now, waiter.client, stanza, out);

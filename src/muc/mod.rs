@@ -2,6 +2,7 @@
 //!
 //! [`room::Room`] is the machine; each feature has a file of its own, named as the specification names it.
 
+mod actor;
 pub mod authors;
 mod autojoin;
 mod budget;

@@ -18,7 +18,7 @@ use crate::muc::self_presence::{SelfPresence, with_own_jid};
 use crate::muc::subject::Subject;
 use crate::muc::verify::Verified;
 use crate::muc::visibility::Visibility;
-use crate::muc::{Audience, ClientId, Now, Out, Settings, item};
+use crate::muc::{Audience, ClientId, Now, Out, Settings, actor, item};
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
 use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
@@ -320,7 +320,7 @@ impl Room {
                 self.show_all(shared, out);
             }
             _ => {
-                let shared = Arc::new(Shared::new(&stanza, None));
+                let shared = Arc::new(actor::shared(&stanza, &self.session));
                 let settled = item::settled(&stanza, true).map(|settled| Arc::new(Shared::new(&settled, None)));
                 self.occupants.available(nick, settled.unwrap_or(shared.clone()));
                 self.keep_to_budget(Some(nick));
@@ -334,7 +334,7 @@ impl Room {
         if !own {
             self.occupants.unavailable(nick);
             self.history.author_left(nick);
-            return self.show_all(Shared::new(&stanza, None), out);
+            return self.show_all(actor::shared(&stanza, &self.session), out);
         }
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
         let shared = with_own_jid(&stanza, &self.session);

@@ -2,8 +2,11 @@
 //! codes at a join, one item, and in it the client's own full JID (Pidgin ignores its own leave otherwise).
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
+use crate::muc::actor::own_actor;
 use crate::muc::codes::{self, MucUser};
+use crate::xml::element::Tree;
 use crate::xml::writer::escape;
 use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
@@ -148,12 +151,17 @@ pub fn with_own_jid(stanza: &Stanza, session: &str) -> Shared {
     let user = MucUser::read(&tree);
     // Who destroys a room need not say whose presence it is (ejabberd does not).
     if (user.has(codes::SELF) || user.destroyed) && user.items.len() <= 1 {
-        let jid = user.items.first().and_then(|i| i.jid.as_ref()).map(|(_, range)| range.clone());
-        return Shared::new(stanza, jid);
+        return Shared::with_two(stanza, own_jids(&tree, &user, session));
     }
     let have: BTreeSet<u16> = user.statuses.iter().map(|s| s.code).collect();
     let id = stanza.id().map(|id| id.into_owned());
     rewrite(stanza, &user, session, |_| false, &have, id.as_deref())
+}
+
+/// Where the own JID stands: the item's, and the actor's within it.
+fn own_jids(tree: &Tree<'_>, user: &MucUser, session: &str) -> [Option<Range<usize>>; 2] {
+    let item = user.items.first().and_then(|i| i.jid.as_ref()).map(|(_, range)| range.clone());
+    [item, own_actor(tree, session)]
 }
 
 fn render(stanza: &Stanza, session: &str, wanted: &BTreeSet<u16>, id: Option<&str>) -> Shared {
@@ -200,11 +208,8 @@ fn rewrite(
         (None, None) => edit.append(&format!("<x xmlns='{}'>{missing}{own_code}</x>", ns::MUC_USER)),
     };
     let stanza = edit.finish();
-    let jid = stanza.tree().ok().and_then(|tree| {
-        let user = MucUser::read(&tree);
-        user.items.first().and_then(|i| i.jid.as_ref()).map(|(_, range)| range.clone())
-    });
-    Shared::new(&stanza, jid)
+    let jids = stanza.tree().map(|tree| own_jids(&tree, &MucUser::read(&tree), session)).unwrap_or_default();
+    Shared::with_two(&stanza, jids)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::xmpp::stanza::Stanza;
 pub struct Shared {
     bytes: Bytes,
     /// Ranges to be replaced by the client's full JID, in order.
-    slots: [Option<Slot>; 2],
+    slots: [Option<Slot>; 3],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +24,17 @@ impl Shared {
     /// `stanza`, to be sent to each client with its own JID as `to`, and in `jid` too (a range of the stanza's bytes
     /// behind the start tag) where it is given.
     pub fn new(stanza: &Stanza, jid: Option<std::ops::Range<usize>>) -> Self {
+        Shared::with_two(stanza, [jid, None])
+    }
+
+    /// The same, with its JID in two more places, in order.
+    pub fn with_two(stanza: &Stanza, jids: [Option<std::ops::Range<usize>>; 2]) -> Self {
         let to = match stanza.to_range() {
             Some(range) => Slot { start: range.start as u32, end: range.end as u32, whole: false },
             None => Slot { start: stanza.name_end() as u32, end: stanza.name_end() as u32, whole: true },
         };
-        let jid = jid.map(|r| Slot { start: r.start as u32, end: r.end as u32, whole: false });
-        Shared { bytes: stanza.bytes().clone(), slots: [Some(to), jid] }
+        let [first, second] = jids.map(|r| r.map(|r| Slot { start: r.start as u32, end: r.end as u32, whole: false }));
+        Shared { bytes: stanza.bytes().clone(), slots: [Some(to), first, second] }
     }
 
     /// Bytes it keeps.
@@ -49,7 +54,7 @@ impl Shared {
 
     /// Writes the frame for the client whose full JID, escaped for XML, is `jid`.
     pub fn write(&self, jid: &str, out: &mut BytesMut) {
-        out.reserve(self.bytes.len() + 2 * jid.len() + 8);
+        out.reserve(self.bytes.len() + 3 * jid.len() + 8);
         let mut at = 0;
         for slot in self.slots.iter().flatten() {
             out.extend_from_slice(&self.bytes[at..slot.start as usize]);
