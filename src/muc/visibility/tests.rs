@@ -350,7 +350,7 @@ fn s18_who_takes_a_nick_takes_nothing_back_that_another_wrote_under_it() {
         stage.occupant("erin", "<item role='participant'/>");
         stage.room(&format!("<message from='r@s/{nick}' id='m' type='groupchat'><body>mine</body></message>"));
         if nick != "erin" {
-            let renamed = format!("<item nick='other' role='participant'/><status code='303'/>");
+            let renamed = "<item nick='other' role='participant'/><status code='303'/>";
             stage.room(&format!(
                 "<presence from='r@s/{nick}' type='unavailable'><x xmlns='{X}'>{renamed}</x></presence>"
             ));
