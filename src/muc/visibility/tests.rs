@@ -371,7 +371,7 @@ fn history_is_what_the_room_keeps_though_it_may_stop_to_archive() {
         stage.room(&format!("<message from='r@s/carol' type='groupchat'><body>{text}</body>{more}</message>"));
     };
     says(&mut stage, "first", &archived("1"));
-    says(&mut stage, "not archived", "");
+    says(&mut stage, "not archived", "<no-store xmlns='urn:xmpp:hints'/>");
     stage.configured(171);
     says(&mut stage, "second", "");
     stage.room(&format!("<message from='r@s/carol' type='chat'><body>psst</body>{}</message>", archived("2")));
