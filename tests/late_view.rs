@@ -172,7 +172,7 @@ fn canonical(element: &Element, nick: &str, outermost: bool) -> String {
         .attrs()
         .into_iter()
         .map(|((_, name), value)| {
-            let made_up = outermost && element.name() == "presence" && name.to_string() == "id";
+            let made_up = outermost && element.name() == "presence" && *name == "id";
             let value = match name.to_string().as_str() {
                 "stamp" => if value.contains('.') { "STAMP.FRACTION" } else { "STAMP" }.to_owned(),
                 "id" if made_up || element.name() == "occupant-id" => "ID".to_owned(),

@@ -92,7 +92,7 @@ pub fn same_but_jids(a: &Stanza, b: &Stanza) -> bool {
 fn canonical(node: Node<'_>, outermost: bool) -> String {
     let attributes: BTreeMap<&str, String> = node
         .attributes()
-        .filter(|(name, _)| !name.starts_with("xmlns") && !(outermost && matches!(*name, "id" | "to")))
+        .filter(|(name, _)| !(name.starts_with("xmlns") || outermost && matches!(*name, "id" | "to")))
         .map(|(name, value)| (name, value.into_owned()))
         .collect();
     let children: Vec<String> = node.children().map(|child| canonical(child, false)).collect();

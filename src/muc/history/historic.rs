@@ -9,7 +9,8 @@ pub enum Keeping {
     /// Nothing has told yet.
     #[default]
     Unknown,
-    /// The history is the archive (Prosody's `muc_mam`): what is in it bears the room's `<stanza-id/>`.
+    /// The history is the archive (Prosody's `muc_mam`): what is in it bears the room's `<stanza-id/>`, and what has a
+    /// body is in it, if its author does not ask that it be not.
     Archive,
     /// A queue of its own beside the archive (ejabberd): whatever has a body.
     Queue,
@@ -33,16 +34,17 @@ impl Keeping {
         let root = tree.root();
         let has = |name| root.child(name, ns::CLIENT).is_some();
         let hint = |name| root.child(name, ns::HINTS).is_some();
-        match self {
-            Keeping::Archive => stanza_id(tree, room).is_some(),
-            Keeping::Queue => has("body") || has("subject"),
-            // Prosody without an archive; and what has a body, with others.
-            Keeping::Unknown if hint("no-store") || hint("no-permanent-store") => false,
-            Keeping::Unknown => {
-                let spaces = [ns::ENCRYPTION, ns::CHAT_MARKERS];
-                hint("store") || has("body") || root.children().any(|c| spaces.contains(&c.space()))
-            }
+        if self == Keeping::Queue {
+            return has("body") || has("subject");
         }
+        // Also in an archive: where the server lets others write such ids, one of them must not keep all else out.
+        if stanza_id(tree, room).is_some() {
+            return true;
+        }
+        // What Prosody keeps; with others, what has a body.
+        let spaces = [ns::ENCRYPTION, ns::CHAT_MARKERS];
+        let no_store = hint("no-store") || hint("no-permanent-store");
+        !no_store && (hint("store") || has("body") || root.children().any(|c| spaces.contains(&c.space())))
     }
 }
 
@@ -63,21 +65,25 @@ mod tests {
     const STORED: &str = "<stanza-id xmlns='urn:xmpp:sid:0' by='r@s' id='1'/>";
 
     #[test]
-    fn an_archive_keeps_what_bears_its_id_and_a_queue_what_has_a_body() {
-        for (inner, archive, queue, unknown) in [
-            ("<body/>", false, true, true),
-            ("<subject/><thread/>", false, true, false),
-            (STORED, true, false, false),
-            ("<body/><stanza-id xmlns='urn:xmpp:sid:0' by='r@other' id='1'/>", false, true, true),
-            ("<body/><no-store xmlns='urn:xmpp:hints'/>", false, true, false),
-            ("<store xmlns='urn:xmpp:hints'/>", false, false, true),
-            ("<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>", false, false, true),
-            ("<composing xmlns='http://jabber.org/protocol/chatstates'/>", false, false, false),
-            ("<x xmlns='http://jabber.org/protocol/muc#user'><status code='104'/></x>", false, false, false),
+    fn an_archive_keeps_what_is_to_be_stored_and_a_queue_what_has_a_body() {
+        let hinted = format!("<no-store xmlns='urn:xmpp:hints'/>{STORED}");
+        for (inner, archive, queue) in [
+            ("<body/>", true, true),
+            ("<subject/><thread/>", false, true),
+            (STORED, true, false),
+            (&hinted, true, false),
+            ("<stanza-id xmlns='urn:xmpp:sid:0' by='r@other' id='1'/>", false, false),
+            ("<body/><no-store xmlns='urn:xmpp:hints'/>", false, true),
+            ("<body/><no-permanent-store xmlns='urn:xmpp:hints'/>", false, true),
+            ("<store xmlns='urn:xmpp:hints'/>", true, false),
+            ("<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>", true, false),
+            ("<encryption xmlns='urn:xmpp:eme:0'/>", true, false),
+            ("<composing xmlns='http://jabber.org/protocol/chatstates'/>", false, false),
+            ("<x xmlns='http://jabber.org/protocol/muc#user'><status code='104'/></x>", false, false),
         ] {
             assert_eq!(keeps(Keeping::Archive, inner), archive, "archive: {inner}");
             assert_eq!(keeps(Keeping::Queue, inner), queue, "queue: {inner}");
-            assert_eq!(keeps(Keeping::Unknown, inner), unknown, "unknown: {inner}");
+            assert_eq!(keeps(Keeping::Unknown, inner), archive, "unknown: {inner}");
         }
     }
 

@@ -351,7 +351,7 @@ fn s18_who_takes_a_nick_takes_nothing_back_that_another_wrote_under_it() {
         stage.occupant("erin", "<item role='participant'/>");
         stage.room(&format!("<message from='r@s/{nick}' id='m' type='groupchat'><body>mine</body></message>"));
         if nick != "erin" {
-            let renamed = format!("<item nick='other' role='participant'/><status code='303'/>");
+            let renamed = "<item nick='other' role='participant'/><status code='303'/>";
             stage.room(&format!(
                 "<presence from='r@s/{nick}' type='unavailable'><x xmlns='{X}'>{renamed}</x></presence>"
             ));
@@ -372,7 +372,7 @@ fn history_is_what_the_room_keeps_though_it_may_stop_to_archive() {
         stage.room(&format!("<message from='r@s/carol' type='groupchat'><body>{text}</body>{more}</message>"));
     };
     says(&mut stage, "first", &archived("1"));
-    says(&mut stage, "not archived", "");
+    says(&mut stage, "not archived", "<no-store xmlns='urn:xmpp:hints'/>");
     stage.configured(171);
     says(&mut stage, "second", "");
     stage.room(&format!("<message from='r@s/carol' type='chat'><body>psst</body>{}</message>", archived("2")));
@@ -380,4 +380,26 @@ fn history_is_what_the_room_keeps_though_it_may_stop_to_archive() {
     let shown = stage.seen(B).concat();
     assert!(shown.contains("first") && shown.contains("second"), "{shown}");
     assert!(!shown.contains("not archived") && !shown.contains("psst") && !shown.contains("171"), "{shown}");
+}
+
+#[test]
+fn s18_history_names_its_authors_only_while_the_room_is_not_anonymous() {
+    for role in ["participant", "moderator"] {
+        let mut stage = Stage::joined(role, "<status code='100'/>");
+        stage.occupant("carol", "<item affiliation='owner' jid='carol@s/desk' role='moderator'/>");
+        let archived = "<stanza-id xmlns='urn:xmpp:sid:0' by='r@s' id='1'/>";
+        stage.room(&format!("<message from='r@s/carol' type='groupchat'><body>x</body>{archived}</message>"));
+        let mut client = 10;
+        let mut named = |stage: &mut Stage| {
+            client += 1;
+            stage.joins(ClientId(client));
+            stage.seen(ClientId(client)).iter().any(|s| s.contains("<body>x") && s.contains("jid='carol@s'"))
+        };
+        assert!(named(&mut stage), "{role}");
+        stage.configured(173);
+        assert!(!named(&mut stage), "{role}");
+        stage.occupant("carol", "<item affiliation='owner' jid='carol@s/desk' role='moderator'/>");
+        stage.configured(172);
+        assert!(named(&mut stage), "{role}");
+    }
 }
