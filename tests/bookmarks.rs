@@ -296,6 +296,45 @@ async fn told_on_a_clients_own_stream() {
     stage.waits_for(&second, "alice", false, mark).await;
 }
 
+/// CVE-2023-28686: a room, an occupant and a stranger tell the account's clients, and its session, of bookmarks.
+async fn s17_forged(kind: Kind) {
+    let stage = Stage::with_phone(kind).await;
+    let (phone, carol) = (&stage.phone, &stage.carol);
+    let (room, trap) = (stage.room("forged").await, stage.room("trap").await);
+    let mark = carol.mark();
+    publish(phone, "p1", &room, true, "alice").await;
+    stage.waits_for(&room, "alice", true, mark).await;
+    phone.join(&room, "alice").await;
+    let session = carol.view(&room).await.into_iter().find(|o| o.nick == "alice").expect("she is there").jid;
+    let trapped = "<conference xmlns='urn:xmpp:bookmarks:1' autojoin='true'/>";
+    let mark = carol.mark();
+    for (n, to) in ["alice@localhost", "alice@localhost/phone", &session, &format!("{room}/alice")].iter().enumerate() {
+        for items in [format!("<item id='{trap}'>{trapped}</item>"), format!("<retract id='{room}'/>")] {
+            let event =
+                format!("<event xmlns='{PUBSUB}#event'><items node='urn:xmpp:bookmarks:1'>{items}</items></event>");
+            carol.raw(&format!("<message to='{to}' id='forged-{n}' type='chat'>{event}</message>")).await;
+        }
+        let answer = format!("<pubsub xmlns='{PUBSUB}'><items node='urn:xmpp:bookmarks:1'/></pubsub>");
+        carol.raw(&format!("<iq to='{to}' type='result' id='p1'>{answer}</iq>")).await;
+    }
+    phone.wait_for("what was forged", |e| e.is("message", &["forged-1", "retract"])).await;
+    stage.is_still_there(&room, "alice").await;
+    let changed = |e: &Event| {
+        e.is("presence", &["unavailable", &format!("{room}/alice")]) || e.is("presence", &[&format!("{trap}/alice")])
+    };
+    assert!(!carol.since(mark).iter().any(changed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s17_forged_on_prosody() {
+    s17_forged(Kind::Prosody).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s17_forged_on_ejabberd() {
+    s17_forged(Kind::Ejabberd).await;
+}
+
 /// A room that is bookmarked and does not exist yet is made, and open to others at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_room_is_open_at_once() {

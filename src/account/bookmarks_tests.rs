@@ -412,6 +412,23 @@ fn s17_bookmarks_fill_no_more_than_the_most_rooms() {
 }
 
 #[test]
+fn a_bookmark_that_comes_while_the_account_session_is_away_waits_for_it() {
+    let mut stage = up();
+    stage.client(A, &join("nick", "a1"));
+    stage.give(Input::SessionLost);
+    // Its join was not answered, and it does not want it any more.
+    stage.give(Input::Available(A, false));
+    stage.forget();
+    let seen = event(&Stanza::own(told("", &item(ROOM, true, "")))).unwrap();
+    stage.give(Input::Bookmarks(seen));
+    assert!(stage.up().is_empty());
+    stage.pass(Duration::from_secs(9));
+    assert_eq!(stage.commands(), ["connect"]);
+    stage.give(Input::SessionUp(None));
+    assert_eq!(answer_all(&mut stage, &item(ROOM, true, ""), "").len(), 1);
+}
+
+#[test]
 fn who_is_no_longer_enrolled_has_no_bookmarks_here() {
     let mut stage = in_by_bookmark();
     stage.give(Input::Unenrolled);

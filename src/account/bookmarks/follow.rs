@@ -195,8 +195,11 @@ impl Account {
     fn autojoin(&mut self, now: Now, room: &str, out: &mut Vec<Output>) {
         let Some((bookmark, _)) = self.bookmarks.autojoin(room) else { return };
         let bookmark = bookmark.clone();
-        if !self.is_up() && !self.rooms.contains_key(room) {
+        if !self.is_up() {
             // It is joined when the account session is up.
+            if let Some(found) = self.rooms.get_mut(room) {
+                found.is_bookmarked(bookmark.password.clone(), false);
+            }
             return;
         }
         if !self.rooms.contains_key(room) {
