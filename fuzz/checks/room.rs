@@ -262,6 +262,10 @@ impl World {
                     let input = Input::Available(client.id, available);
                     self.give(input);
                 }
+                session::Output::Carbons(enabled) => {
+                    let input = Input::Carbons(client.id, enabled);
+                    self.give(input);
+                }
                 session::Output::End(..) | session::Output::ClientError(..) | session::Output::ServerError(..) => {
                     return self.go(slot);
                 }
