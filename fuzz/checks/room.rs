@@ -263,6 +263,10 @@ impl World {
                     self.give(input);
                 }
                 session::Output::Bookmarks(change) => self.give(Input::Bookmarks(*change)),
+                session::Output::Carbons(enabled) => {
+                    let input = Input::Carbons(client.id, enabled);
+                    self.give(input);
+                }
                 session::Output::End(..) | session::Output::ClientError(..) | session::Output::ServerError(..) => {
                     return self.go(slot);
                 }

@@ -123,7 +123,9 @@ fn who_leaves_leaves_no_question_behind() {
 #[test]
 fn an_empty_place_shows_capabilities_that_can_be_asked_for() {
     let mut stage = three();
-    [A, B, C].into_iter().for_each(|client| stage.give(Input::Gone(client)));
+    for client in [A, B, C] {
+        stage.give(Input::Gone(client));
+    }
     stage.pass(Duration::from_secs(11));
     let shown = Stanza::own(stage.up().pop().unwrap());
     let node = crate::xmpp::caps::node(&shown).expect("it announces them");

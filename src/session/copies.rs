@@ -15,8 +15,8 @@ const MOST_ASKED: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     enabled: bool,
-    /// Requests that are not answered yet: id, and what is asked for. `None` costs nothing.
-    asked: Option<Box<VecDeque<(String, bool)>>>,
+    /// Requests that are not answered yet: id, and what is asked for.
+    asked: VecDeque<(String, bool)>,
 }
 
 impl Copies {
@@ -38,28 +38,23 @@ impl Copies {
             "disable" => false,
             _ => return,
         };
-        let asked = self.asked.get_or_insert_default();
-        if asked.len() == MOST_ASKED {
-            asked.pop_front();
+        if self.asked.len() == MOST_ASKED {
+            self.asked.pop_front();
         }
-        asked.push_back((id.into_owned(), enable));
+        self.asked.push_back((id.into_owned(), enable));
     }
 
     /// The server sends `stanza`. What is true from now on, if that has changed.
     pub(super) fn answered(&mut self, stanza: &Stanza, own: &FullJid) -> Option<bool> {
-        let asked = self.asked.as_mut()?;
-        if !stanza.is_iq() || !(stanza.is_type("result") || stanza.is_type("error")) {
+        if self.asked.is_empty() || !stanza.is_iq() || !(stanza.is_type("result") || stanza.is_type("error")) {
             return None;
         }
         let id = stanza.id()?;
-        let at = asked.iter().position(|(request, _)| *request == id)?;
+        let at = self.asked.iter().position(|(request, _)| *request == id)?;
         if !stanza.from().is_none_or(|from| is_own_server(&from, own)) {
             return None;
         }
-        let (_, enable) = asked.remove(at)?;
-        if asked.is_empty() {
-            self.asked = None;
-        }
+        let (_, enable) = self.asked.remove(at)?;
         if stanza.is_type("error") || self.enabled == enable {
             return None;
         }
@@ -96,7 +91,7 @@ mod tests {
         assert!(!copies.enabled());
         assert_eq!(answer(&mut copies, "<iq type='result' id='other'/>"), None);
         assert_eq!(answer(&mut copies, "<iq type='result' id='1' from='juliet@example.org'/>"), Some(true));
-        assert!(copies.enabled() && copies.asked.is_none());
+        assert!(copies.enabled() && copies.asked.is_empty());
         ask(&mut copies, "2", "enable");
         assert_eq!(answer(&mut copies, "<iq type='result' id='2'/>"), None, "it is on already");
         ask(&mut copies, "3", "disable");
@@ -112,7 +107,7 @@ mod tests {
         copies.asked(&Stanza::own("<message id='1'><enable xmlns='urn:xmpp:carbons:2'/></message>"));
         copies.asked(&Stanza::own("<iq type='get' id='1'><enable xmlns='urn:xmpp:carbons:2'/></iq>"));
         copies.asked(&Stanza::own("<iq type='set' id='1'><x><enable xmlns='urn:xmpp:carbons:2'/></x></iq>"));
-        assert!(copies.asked.is_none());
+        assert!(copies.asked.is_empty());
         ask(&mut copies, "1", "enable");
         assert_eq!(answer(&mut copies, "<iq type='result' id='1' from='evil@example.org'/>"), None);
         assert_eq!(answer(&mut copies, "<iq type='result' id='1' from='juliet@example.org/phone'/>"), Some(true));
@@ -122,7 +117,7 @@ mod tests {
     fn requests_without_answers_are_bounded() {
         let mut copies = Copies::default();
         (0..100).for_each(|id| ask(&mut copies, &id.to_string(), "enable"));
-        assert_eq!(copies.asked.as_ref().unwrap().len(), MOST_ASKED);
+        assert_eq!(copies.asked.len(), MOST_ASKED);
         assert_eq!(answer(&mut copies, "<iq type='result' id='99'/>"), Some(true));
     }
 }

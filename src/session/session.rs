@@ -151,7 +151,7 @@ impl Session {
             }
             return out.push(Output::Server(stanza.bytes().clone()));
         };
-        if stanza.is_iq() && to == self.jid.to_bare().as_str() {
+        if stanza.is_iq() && is_bare_of(&self.jid, &to) {
             account.copies.asked(&stanza);
         }
         if account.routes.is_empty() && !stanza.is_presence() {
@@ -267,6 +267,12 @@ impl Session {
         }
         stanza.edit().remove("id").finish()
     }
+}
+
+/// Whether `bare` is the bare JID of `full`, as a client may write it.
+fn is_bare_of(full: &FullJid, bare: &str) -> bool {
+    let (head, rest) = full.as_str().as_bytes().split_at_checked(bare.len()).unwrap_or_default();
+    rest.first() == Some(&b'/') && head.eq_ignore_ascii_case(bare.as_bytes())
 }
 
 /// Makes a stanza fit to stand on another stream (DESIGN §6): what its own stream said for it is written on it, and

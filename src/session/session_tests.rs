@@ -351,7 +351,7 @@ fn the_account_learns_whether_the_client_gets_carbons() {
     assert_eq!(client(&mut session, &ask("enable", 1, "")), relayed("S", &ask("enable", 1, "")));
     assert_eq!(server(&mut session, &yes(1)), relayed("C", &yes(1)));
     assert_eq!(client(&mut session, JOIN)[..2], ["A< hello", "A< carbons=true"]);
-    let own = " to='juliet@example.org'";
+    let own = " to='Juliet@example.org'";
     assert_eq!(client(&mut session, &ask("disable", 2, own)), relayed("S", &ask("disable", 2, own)));
     assert_eq!(server(&mut session, &yes(2)), ["A< carbons=false".to_owned(), format!("C< {}", yes(2))]);
 }
