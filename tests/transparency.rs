@@ -38,7 +38,7 @@ struct Stage {
 impl Stage {
     fn new(kind: Kind, scenarios: &[Scenario]) -> Stage {
         let users = scenarios.iter().flat_map(Scenario::users).map(|u| (u.clone(), password(&u))).collect();
-        let server = Server::start(kind, Options { users, ..Options::default() });
+        let server = Server::start(kind, Options { users, locked_rooms: true, ..Options::default() });
         // Directly, others see a leave at once.
         let proxy = Setup::before(&server).config("[rooms]\nleave_grace = \"100ms\"\n").start();
         Stage { kind, server, proxy }
@@ -115,6 +115,7 @@ async fn every_scenario_looks_the_same_through_the_proxy() {
     if let Some(chosen) = &chosen {
         scenarios.retain(|s| chosen.split(',').any(|c| c == s.name));
     }
+    assert!(!scenarios.is_empty(), "no such scenario");
     let unknown = |s: &Scenario| s.except.iter().any(|e| !EXCEPTIONS.iter().any(|(known, _)| known == e));
     let unknown: Vec<&str> = scenarios.iter().filter(|s| unknown(s)).map(|s| s.name.as_str()).collect();
     assert!(unknown.is_empty(), "exceptions that nobody knows in {unknown:?}");
