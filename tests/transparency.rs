@@ -45,11 +45,12 @@ impl Stage {
     }
 
     fn place(&self, way: Way) -> Place {
-        let direct = std::env::var_os("MINIMIX_SCENARIOS_DIRECT").is_some();
-        match way {
-            Way::Proxied if !direct => Place { address: self.proxy.direct_tls(), tls: raw::tls(&self.proxy.certs.ca) },
-            _ => Place { address: self.server.direct_tls(), tls: raw::tls(&self.server.certs.ca) },
-        }
+        let proxied = way == Way::Proxied && std::env::var_os("MINIMIX_SCENARIOS_DIRECT").is_none();
+        let (address, certs) = match proxied {
+            true => (self.proxy.direct_tls(), &self.proxy.certs),
+            false => (self.server.direct_tls(), &self.server.certs),
+        };
+        Place { address, tls: raw::tls(&certs.ca), proxied }
     }
 }
 

@@ -23,6 +23,8 @@ type Tls = TlsStream<TcpStream>;
 pub struct Place {
     pub address: SocketAddr,
     pub tls: TlsConnector,
+    /// The proxy is there, not the server itself.
+    pub proxied: bool,
 }
 
 /// A stanza, and the step of the conversation in which it came.

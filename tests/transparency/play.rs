@@ -64,8 +64,9 @@ pub async fn play(
     let (clients, told) = (BTreeMap::new(), Conversation::default());
     let mut player = Player { scenario, place, kind, way, wanted, clients, missing: false, told };
     let mut acted = 0;
+    let here = if place.proxied { Way::Proxied } else { Way::Direct };
     for (step, line) in scenario.lines.iter().enumerate() {
-        if line.only.is_some_and(|only| only != way) {
+        if line.only.is_some_and(|only| only != here) {
             continue;
         }
         let at = |why: String| format!("line {}: {}: {why}", line.number, line.text);
