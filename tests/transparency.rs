@@ -38,18 +38,19 @@ struct Stage {
 impl Stage {
     fn new(kind: Kind, scenarios: &[Scenario]) -> Stage {
         let users = scenarios.iter().flat_map(Scenario::users).map(|u| (u.clone(), password(&u))).collect();
-        let server = Server::start(kind, Options { users, ..Options::default() });
+        let server = Server::start(kind, Options { users, locked_rooms: true, ..Options::default() });
         // Directly, others see a leave at once.
         let proxy = Setup::before(&server).config("[rooms]\nleave_grace = \"100ms\"\n").start();
         Stage { kind, server, proxy }
     }
 
     fn place(&self, way: Way) -> Place {
-        let direct = std::env::var_os("MINIMIX_SCENARIOS_DIRECT").is_some();
-        match way {
-            Way::Proxied if !direct => Place { address: self.proxy.direct_tls(), tls: raw::tls(&self.proxy.certs.ca) },
-            _ => Place { address: self.server.direct_tls(), tls: raw::tls(&self.server.certs.ca) },
-        }
+        let proxied = way == Way::Proxied && std::env::var_os("MINIMIX_SCENARIOS_DIRECT").is_none();
+        let (address, certs) = match proxied {
+            true => (self.proxy.direct_tls(), &self.proxy.certs),
+            false => (self.server.direct_tls(), &self.server.certs),
+        };
+        Place { address, tls: raw::tls(&certs.ca), proxied }
     }
 }
 
@@ -115,6 +116,7 @@ async fn every_scenario_looks_the_same_through_the_proxy() {
     if let Some(chosen) = &chosen {
         scenarios.retain(|s| chosen.split(',').any(|c| c == s.name));
     }
+    assert!(!scenarios.is_empty(), "no such scenario");
     let unknown = |s: &Scenario| s.except.iter().any(|e| !EXCEPTIONS.iter().any(|(known, _)| known == e));
     let unknown: Vec<&str> = scenarios.iter().filter(|s| unknown(s)).map(|s| s.name.as_str()).collect();
     assert!(unknown.is_empty(), "exceptions that nobody knows in {unknown:?}");

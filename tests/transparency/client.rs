@@ -23,6 +23,8 @@ type Tls = TlsStream<TcpStream>;
 pub struct Place {
     pub address: SocketAddr,
     pub tls: TlsConnector,
+    /// The proxy is there, not the server itself.
+    pub proxied: bool,
 }
 
 /// A stanza, and the step of the conversation in which it came.
@@ -181,8 +183,9 @@ async fn expect(input: &mut ReadHalf<Tls>, reader: &mut Reader, name: &str) -> R
 
 async fn listen(mut input: ReadHalf<Tls>, mut reader: Reader, shared: Arc<Shared>) {
     let mut buffer = vec![0; 65536];
-    let note = |name: &str| {
-        let stanza = Element { name: name.to_owned(), ..Element::default() };
+    let note = |name: &str, why: &str| {
+        let attributes = [("why".to_owned(), why.to_owned())].into();
+        let stanza = Element { name: name.to_owned(), attributes, ..Element::default() };
         let step = shared.step.load(Ordering::Relaxed);
         shared.got.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Received { step, stanza });
     };
@@ -190,8 +193,8 @@ async fn listen(mut input: ReadHalf<Tls>, mut reader: Reader, shared: Arc<Shared
         let read = input.read(&mut buffer).await.unwrap_or(0);
         let pieces = reader.feed(&buffer[..read]);
         let ended = read == 0 || pieces.is_err();
-        if pieces.is_err() {
-            note("what-is-not-xml");
+        if let Err(why) = &pieces {
+            note("what-is-not-xml", why);
         }
         for piece in pieces.unwrap_or_default() {
             match piece {
@@ -203,7 +206,7 @@ async fn listen(mut input: ReadHalf<Tls>, mut reader: Reader, shared: Arc<Shared
                     let mut got = shared.got.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     got.push(Received { step, stanza });
                 }
-                Read::End if !shared.closing.load(Ordering::Relaxed) => note("the-streams-end"),
+                Read::End if !shared.closing.load(Ordering::Relaxed) => note("the-streams-end", ""),
                 Read::End => {}
             }
         }

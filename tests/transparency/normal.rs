@@ -51,7 +51,7 @@ pub fn normalise(context: &Context<'_>, stanza: &Element) -> Option<Element> {
     let mut stanza = stanza.clone();
     let suffix = format!("{}@", context.way.suffix(&context.scenario.name));
     let clean = |value: &str| {
-        let kept = context.told.kept.iter().find(|(kept, _)| kept == value);
+        let kept = context.told.kept.iter().find(|(kept, _)| kept == value && !kept.contains('@'));
         kept.map_or_else(|| value.replace(&suffix, "@"), |(_, name)| format!("{{{name}}}"))
     };
     stanza.each(&mut |element| {
@@ -64,6 +64,16 @@ pub fn normalise(context: &Context<'_>, stanza: &Element) -> Option<Element> {
         let delay = element.name == "delay" && element.space == DELAY;
         if delay || (element.name == "x" && element.space == LEGACY_DELAY) {
             element.attributes.entry("stamp".to_owned()).and_modify(|stamp| *stamp = "*".to_owned());
+        }
+        let event = element.name == "item" && element.space == "http://jabber.org/protocol/pubsub#event";
+        if let Some(id) = element.attributes.get_mut("id")
+            && event
+            && id.bytes().all(|b| b.is_ascii_digit())
+        {
+            *id = "*".to_owned();
+        }
+        if element.name == "unique" && element.space == "http://jabber.org/protocol/muc#unique" {
+            element.children.clear();
         }
         lists(element);
     });
@@ -79,11 +89,12 @@ pub fn normalise(context: &Context<'_>, stanza: &Element) -> Option<Element> {
     rules.into_iter().all(|(_, rule)| rule(&mut stanza, context)).then_some(stanza)
 }
 
-/// Lists without an order: features, and rooms, of which those of other conversations are left out.
+/// Lists without an order: features, affiliations and roles, and rooms, of which those of other conversations are left out.
 fn lists(element: &mut Element) {
     let info = element.space == namespace("disco#info");
     let items = element.space == namespace("disco#items");
-    if element.name != "query" || !(info || items) {
+    let admin = element.space == namespace("muc#admin");
+    if element.name != "query" || !(info || items || admin) {
         return;
     }
     element.remove(|e| {
@@ -108,13 +119,30 @@ fn is_time(text: &str) -> bool {
 /// Others see another resource in real JIDs: the account session's.
 fn account_resource(stanza: &mut Element, context: &Context<'_>) -> bool {
     let own = context.client.split_once('/').map(|(account, resource)| format!("{account}@localhost/{resource}"));
+    let own = own.unwrap_or_default();
+    let blank = |text: &mut String| {
+        for account in &context.scenario.accounts {
+            let bare = format!("{account}@localhost/");
+            let mut out = String::new();
+            let mut rest = text.as_str();
+            while let Some((before, after)) = rest.split_once(&bare) {
+                let end = after.find(char::is_whitespace).unwrap_or(after.len());
+                let resource = if own == format!("{bare}{}", &after[..end]) { &after[..end] } else { "*" };
+                out = out + before + &bare + resource;
+                rest = &after[end..];
+            }
+            *text = out + rest;
+        }
+    };
     stanza.each(&mut |element| {
-        if matches!(element.name.as_str(), "item" | "actor")
-            && let Some(jid) = element.attributes.get_mut("jid")
-            && Some(&*jid) != own.as_ref()
-            && let Some((bare, _)) = jid.split_once('/')
-        {
-            *jid = format!("{bare}/*");
+        if element.space == "jabber:client" && element.name != "body" {
+            return; // who sent a stanza is not excused
+        }
+        element.attributes.values_mut().for_each(blank);
+        for node in &mut element.children {
+            if let Node::Text(text) = node {
+                blank(text);
+            }
         }
     });
     true

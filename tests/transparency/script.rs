@@ -24,6 +24,7 @@
 //! | `alice/phone sees TEXT` | a check of the scenario itself: with the server itself, the line before brings this client a stanza in which TEXT is (as [`super::xml`] writes it) |
 //! | `alice/phone needs TEXT` | the same; where it is not so, the server lacks what the scenario is about |
 //! | `alice/phone keeps NAME: ELEMENT@ATTRIBUTE` | `{NAME}` is what the last such element that it got has there |
+//! | `alice/phone keeps NAME: field@VAR` | `{NAME}` is the value of that field of the last form that has it |
 //! | `alice/phone keeps NAME: now` | `{NAME}` is the time |
 //! | `alice/phone answers <payload/>` | the last IQ request that it got, by a result; `refuses CONDITION`: by an error |
 //! | `alice/phone disconnects`, `… is cut off` | closes its stream; drops its connection |
@@ -209,7 +210,7 @@ fn line(number: usize, text: &str, nicks: &mut macros::Nicks) -> Result<Line, St
             let time = time.strip_suffix(" ms").and_then(|t| t.parse().ok());
             Act::Wait(time.ok_or("it waits for a number of ms")?)
         }
-        _ => macros::act(number, client, verb, rest, nicks)?,
+        _ => macros::act(number, client, verb.trim_end_matches(','), rest, nicks)?,
     };
     Ok(Line { number, only, client: client.to_owned(), act, text: text.to_owned() })
 }

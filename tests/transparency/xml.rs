@@ -11,7 +11,7 @@ use rxml::{Event, Parse, Parser};
 pub struct Element {
     pub space: String,
     pub name: String,
-    /// By local name; those in XML's own namespace as `xml:lang`.
+    /// By local name; those with a namespace as `xml:lang` or `{namespace}name`.
     pub attributes: BTreeMap<String, String>,
     pub children: Vec<Node>,
 }
@@ -58,6 +58,15 @@ impl Element {
     /// Takes child elements out.
     pub fn remove(&mut self, unwanted: impl Fn(&Element) -> bool) {
         self.children.retain(|n| !matches!(n, Node::Element(e) if unwanted(e)));
+    }
+
+    /// The text that is directly in it.
+    pub fn text(&self) -> String {
+        let texts = self.children.iter().map(|n| match n {
+            Node::Text(text) => text.as_str(),
+            Node::Element(_) => "",
+        });
+        texts.collect()
     }
 
     /// Written the one way in which equal elements are equal texts.
@@ -111,8 +120,12 @@ impl Reader {
             match self.parser.parse(&mut bytes, false) {
                 Ok(Some(Event::StartElement(_, (space, name), attributes))) => {
                     let attribute = |((space, name), value): ((&rxml::Namespace<'_>, &rxml::NcName), &String)| {
-                        let prefix = if space.to_string().is_empty() { "" } else { "xml:" };
-                        (format!("{prefix}{name}"), value.clone())
+                        let name = match space.to_string().as_str() {
+                            "" => name.to_string(),
+                            "http://www.w3.org/XML/1998/namespace" => format!("xml:{name}"),
+                            space => format!("{{{space}}}{name}"),
+                        };
+                        (name, value.clone())
                     };
                     let attributes = attributes.iter().map(attribute).collect();
                     let (space, name) = (space.to_string(), name.to_string());
