@@ -229,16 +229,16 @@ pub fn view(context: &Context<'_>) -> HashMap<String, Vec<Seen>> {
     finished.collect()
 }
 
-/// Whom a client sees at its join before itself comes in any order from Prosody.
+/// Whom a client sees at its join before itself, or when it gets a moderator, comes in any order from Prosody.
 fn sort_occupants(stanzas: &mut [(usize, Element)], context: &Context<'_>) {
     let other = |step: usize, stanza: &Element| {
-        context.told.joins.contains(&(context.client.to_owned(), step))
+        (context.kind == Kind::Prosody || context.told.joins.contains(&(context.client.to_owned(), step)))
             && stanza.name == "presence"
             && stanza.attr("type").is_empty()
             && stanza.attr("from").contains('/')
             && !stanza.all().iter().any(|e| e.name == "status" && e.attr("code") == "110")
     };
-    for run in stanzas.chunk_by_mut(|a, b| other(a.0, &a.1) && other(b.0, &b.1)) {
+    for run in stanzas.chunk_by_mut(|a, b| a.0 == b.0 && other(a.0, &a.1) && other(b.0, &b.1)) {
         run.sort_by(|a, b| a.1.attr("from").cmp(b.1.attr("from")));
     }
 }
