@@ -234,14 +234,17 @@ fn the_account_stays_when_clients_are_cut_and_leaves_when_all_left_and_stay_onli
     stage.give(Input::Gone(A));
     stage.pass(Duration::from_secs(60));
     assert!(stage.up().is_empty(), "the others see nothing of one client's end");
-    stage.client(B, &leave("nick"));
+    stage.client(B, &leave("nick").replace("/>", "><status>gone</status></presence>"));
     let seen = stage.seen(B);
     assert!(seen.iter().any(|l| l.contains("unavailable") && l.contains("110") && l.contains("id='bye'")), "{seen:?}");
     assert_eq!(seen.last().unwrap(), "detached room@muc.example seen=2");
     assert!(stage.up().is_empty());
     stage.pass(Duration::from_secs(11));
     let up = stage.up();
-    assert!(up.last().unwrap().contains("type='unavailable'"), "{up:?}");
+    assert!(
+        up.last().unwrap().contains("type='unavailable'") && up.last().unwrap().contains("<status>gone</status>"),
+        "{up:?}"
+    );
     stage.server(&gone(""));
     assert_eq!(stage.account.rooms().count(), 0);
 }

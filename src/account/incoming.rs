@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::account::account::{Account, Output, to_one};
 use crate::account::handle::ToClient;
 use crate::account::{discovered, own};
-use crate::muc::Now;
 use crate::muc::codes::{MucUser, SELF};
+use crate::muc::{Now, item};
 use crate::xml::writer::escape;
 use crate::xmpp::caps;
 use crate::xmpp::shared::Shared;
@@ -63,7 +63,9 @@ impl Account {
         let bare = from.split('/').next().unwrap_or_default();
         if stanza.is_type("result") || stanza.is_type("error") {
             if let Some((client, answer)) = self.iqs.answered(&stanza) {
-                out.push(to_one(client, &answer));
+                let own = self.clients.get(&client).map(|known| known.jid.as_str());
+                let listed = own.and_then(|own| item::list_with_own_jid(&answer, &self.session, own));
+                out.push(to_one(client, listed.as_ref().unwrap_or(&answer)));
             } else if let Some(room) = self.rooms.get_mut(bare) {
                 let mut outs = Vec::new();
                 room.answered(now, &stanza, &mut outs);

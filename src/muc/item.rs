@@ -57,6 +57,22 @@ pub fn without_jids(stanza: &Stanza, own: &str) -> Option<Stanza> {
     changed.then(|| edit.finish())
 }
 
+/// A list of occupants or affiliations (XEP-0045 §9.5) for one client: where the account session is listed, the client
+/// sees itself. `None` if it is not.
+pub fn list_with_own_jid(answer: &Stanza, session: &str, own: &str) -> Option<Stanza> {
+    // The resource is random: where these bytes are not, nothing can be about the account session.
+    let resource = session.rsplit('/').next().unwrap_or(session);
+    memchr::memmem::find(answer.bytes(), resource.as_bytes())?;
+    let tree = answer.tree().ok()?;
+    let query = tree.root().child("query", ns::MUC_ADMIN)?;
+    let listed =
+        query.children().filter(|c| c.is("item", ns::MUC_ADMIN) && c.attr("jid").is_some_and(|j| j == session));
+    let places: Vec<Range<usize>> = listed.filter_map(|item| item.attr_range("jid")).collect();
+    let own = escape(own);
+    let edit = places.into_iter().fold(answer.edit(), |edit, range| edit.splice(range, &own));
+    Some(edit.finish())
+}
+
 /// Where an attribute stands, with the space before it.
 fn attribute(stanza: &Stanza, item: Node<'_>, name: &str) -> Option<Range<usize>> {
     let value = item.attr_range(name)?;
@@ -163,5 +179,16 @@ mod tests {
         ] {
             assert!(!same_but_jids(&a, &Stanza::own(other)), "{other}");
         }
+    }
+
+    #[test]
+    fn in_a_list_a_client_sees_itself() {
+        let list = |jid: &str| {
+            let items = format!("<item nick='n' jid='{jid}' role='none'/><item jid='c@d/session'/>");
+            Stanza::own(format!("<iq><query xmlns='{}'>{items}</query></iq>", ns::MUC_ADMIN))
+        };
+        let seen = list_with_own_jid(&list("a@b/session"), "a@b/session", "a@b/it's").unwrap();
+        assert_eq!(seen.bytes(), list("a@b/it&apos;s").bytes());
+        assert!(list_with_own_jid(&list("a@b/other"), "a@b/random", "a@b/x").is_none());
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::muc::room::{Phase, Room};
 use crate::muc::{ClientId, Now, Out};
-use crate::xml::writer::escape;
 use crate::xmpp::stanza::Stanza;
 
 impl Room {
@@ -28,6 +27,7 @@ impl Room {
         }
         // Clients send this to every room when they quit, so it is not an account leave yet.
         self.leave_at = Some((now.at + self.settings.leave_grace, client));
+        self.parting = Some(stanza.clone());
     }
 
     /// The client sent broadcast unavailable: it leaves all its rooms, which is never an account leave.
@@ -93,9 +93,15 @@ impl Room {
 
     /// The account leaves.
     pub(super) fn start_leave(&mut self, now: Now, out: &mut Vec<Out>) {
-        let id = self.next_id();
-        let to = self.own_jid();
-        out.push(Out::Up(Stanza::own(format!("<presence to='{}' id='{id}' type='unavailable'/>", escape(&to)))));
+        self.start_leave_with(now, None, out);
+    }
+
+    /// `words`: the leave of the client that wanted it, for what it says (`<status/>`).
+    fn start_leave_with(&mut self, now: Now, words: Option<Stanza>, out: &mut Vec<Out>) {
+        let (id, to) = (self.next_id(), self.own_jid());
+        let plain = || Stanza::own("<presence type='unavailable'/>");
+        let leave = words.unwrap_or_else(plain).edit().set("to", to).set("id", id).remove("from").finish();
+        out.push(Out::Up(leave));
         self.leave_at = None;
         self.empty_since = None;
         self.phase = Phase::Leaving { deadline: now.at + self.settings.join_timeout };
@@ -108,7 +114,8 @@ impl Room {
         let asked = self.leave_at.is_some_and(|(at, _)| now.at >= at);
         let forgotten = self.empty_since.is_some_and(|since| now.at >= since + self.settings.offline_ttl);
         if asked || forgotten {
-            self.start_leave(now, out);
+            let words = self.parting.take().filter(|_| asked);
+            self.start_leave_with(now, words, out);
         }
     }
 }

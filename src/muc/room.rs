@@ -75,6 +75,8 @@ pub struct Room {
     pub(super) resend: Resend,
     /// The account leaves then, if that client is still online.
     pub(super) leave_at: Option<(Instant, ClientId)>,
+    /// What that client said at its leave.
+    pub(super) parting: Option<Stanza>,
     /// Nobody is attached since then.
     pub(super) empty_since: Option<Instant>,
     /// The person wants the account to be here, with or without clients.
@@ -112,6 +114,7 @@ impl Room {
             verified: Verified::default(),
             resend: Resend::default(),
             leave_at: None,
+            parting: None,
             empty_since: None,
             autojoin: None,
             put_out: false,
@@ -254,6 +257,7 @@ impl Room {
         self.verified = Verified::default();
         self.resend.forget_sent();
         self.leave_at = None;
+        self.parting = None;
     }
 
     // ---- from the room
