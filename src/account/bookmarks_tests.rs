@@ -439,3 +439,19 @@ fn who_is_no_longer_enrolled_has_no_bookmarks_here() {
     stage.give(Input::Bookmarks(seen));
     assert!(stage.account.is_idle() && stage.commands().is_empty());
 }
+
+#[test]
+fn what_the_operator_has_it_leave_it_does_not_go_back_to_until_a_client_joins() {
+    let mut stage = in_by_bookmark();
+    stage.give(Input::LeaveRoom(ROOM.to_owned()));
+    assert!(leaves(&mut stage));
+    stage.server(&gone(""));
+    stage.pass(Duration::from_secs(600));
+    assert_eq!((presences(&stage.up()), standing(&stage)), (vec![], None));
+    stage.client(A, &join("user", "a1"));
+    assert_eq!(presences(&stage.up()).len(), 1);
+    stage.let_in("user", "");
+    stage.give(Input::Gone(A));
+    stage.pass(Duration::from_secs(60 * 24 * 3600));
+    assert_eq!(standing(&stage), Some(true), "bookmarked as before");
+}

@@ -55,6 +55,8 @@ impl Room {
             self.show_shared(gone, out);
         }
         self.detach_all(out);
+        // Its bookmark does not take it back, either.
+        self.put_out = true;
         match self.phase {
             Phase::Joining { .. } | Phase::Entering { .. } | Phase::Joined => {
                 // Until the room has answered, what it says of others is nobody's.
