@@ -69,15 +69,16 @@ async fn outcome(scenario: &Scenario, kind: Kind, direct: &Place, proxied: &Plac
     };
     let two = [(Way::Direct, first), (Way::Proxied, second)];
     let parts = differences(scenario, kind, &scenario.except, &two);
-    if !parts.is_empty() {
-        let more = remedy(scenario, |except| differences(scenario, kind, except, &two).is_empty());
-        return (Outcome::Differs(parts + &more), Vec::new());
-    }
     let without = |one: &String| {
         let others: Vec<String> = scenario.except.iter().filter(|e| *e != one).cloned().collect();
-        differences(scenario, kind, &others, &two).is_empty()
+        differences(scenario, kind, &others, &two) == parts
     };
-    (Outcome::Passes, scenario.except.iter().filter(|e| without(e)).cloned().collect())
+    let unneeded = scenario.except.iter().filter(|e| without(e)).cloned().collect();
+    if parts.is_empty() {
+        return (Outcome::Passes, unneeded);
+    }
+    let more = remedy(scenario, |except| differences(scenario, kind, except, &two).is_empty());
+    (Outcome::Differs(parts + &more), unneeded)
 }
 
 /// The exceptions with which a scenario that differs would pass.

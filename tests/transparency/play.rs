@@ -172,9 +172,10 @@ impl Player<'_> {
 
     async fn send(&mut self, name: &str, template: &str) -> Result<(), String> {
         let stanza = self.fill(template)?;
-        let element = xml::parse(&stanza).map_err(|e| format!("{e}: {stanza}"))?;
-        if !matches!(element.attr("type"), "result" | "error") {
-            self.told.sent.insert(element.attr("id").to_owned());
+        for element in xml::parse(&stanza).map_err(|e| format!("{e}: {stanza}"))? {
+            if !matches!(element.attr("type"), "result" | "error") {
+                self.told.sent.insert(element.attr("id").to_owned());
+            }
         }
         self.client(name)?.send(&stanza).await
     }

@@ -20,7 +20,7 @@
 //! |---|---|
 //! | `# …` | a remark |
 //! | `alice/phone connects` | logs in and sends its presence. The first thing any client does brings this about |
-//! | `alice/phone > <stanza/>` | sends it |
+//! | `alice/phone > <stanza/>` | sends it, or several at once |
 //! | `alice/phone sees TEXT` | a check of the scenario itself: with the server itself, the line before brings this client a stanza in which TEXT is (as [`super::xml`] writes it) |
 //! | `alice/phone needs TEXT` | the same; where it is not so, the server lacks what the scenario is about |
 //! | `alice/phone keeps NAME: ELEMENT@ATTRIBUTE` | `{NAME}` is what the last such element that it got has there |

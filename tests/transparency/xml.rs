@@ -154,15 +154,19 @@ impl Reader {
     }
 }
 
-/// One stanza, as a client writes it.
-pub fn parse(stanza: &str) -> Result<Element, String> {
+/// Stanzas, as a client writes them.
+pub fn parse(stanzas: &str) -> Result<Vec<Element>, String> {
+    let header = "<?xml version='1.0'?><s:stream xmlns='jabber:client' xmlns:s='http://etherx.jabber.org/streams'>";
     let mut reader = Reader::default();
-    reader.feed(
-        b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
-    )?;
-    let mut read = reader.feed(stanza.as_bytes())?;
-    match (read.pop(), read.len()) {
-        (Some(Read::Stanza(stanza)), 0) => Ok(stanza),
-        _ => Err("not one element".to_owned()),
+    reader.feed(header.as_bytes())?;
+    let read = reader.feed(stanzas.as_bytes())?;
+    let whole = read.iter().all(|r| matches!(r, Read::Stanza(_))) && reader.open.len() == 1;
+    if !whole || read.is_empty() {
+        return Err("not whole stanzas".to_owned());
     }
+    let stanzas = read.into_iter().filter_map(|r| match r {
+        Read::Stanza(stanza) => Some(stanza),
+        Read::End => None,
+    });
+    Ok(stanzas.collect())
 }
