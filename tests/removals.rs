@@ -214,6 +214,8 @@ async fn put_out_on_ejabberd() {
 
 /// The account session's full JID, as carol sees it.
 async fn session_of_alice(stage: &Stage, room: &str) -> String {
+    let present = format!("from='{room}/alice'");
+    stage.carol.wait_for("alice", |e: &Event| e.is("presence", &[&present])).await;
     let all = stage.carol.view(room).await;
     all.into_iter().find(|o| o.nick == "alice").expect("alice is there").jid
 }

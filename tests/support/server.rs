@@ -82,8 +82,14 @@ struct Ports {
 
 impl Ports {
     fn free() -> Ports {
-        let [starttls, direct_tls, plain, proxied, proxied_tls] = [(); 5].map(|()| free_port());
-        Ports { starttls, direct_tls, plain, proxied, proxied_tls }
+        loop {
+            let all = [(); 5].map(|()| free_port());
+            // A port that was free a moment ago is free again: the same may come twice.
+            if (1..all.len()).all(|n| !all[..n].contains(&all[n])) {
+                let [starttls, direct_tls, plain, proxied, proxied_tls] = all;
+                return Ports { starttls, direct_tls, plain, proxied, proxied_tls };
+            }
+        }
     }
 }
 
