@@ -19,6 +19,7 @@ use crate::config::{Config, Listen, Show};
 use crate::control::{Control, Operator};
 use crate::failure::Failure;
 use crate::muc::Settings;
+use crate::muc::kept::Kept;
 use crate::net::background::Background;
 use crate::net::budget::Budget;
 use crate::net::dial::Upstream;
@@ -151,6 +152,7 @@ pub fn registry(
         },
         max_rooms: rooms.max_rooms,
         max_attached: rooms.max_attached,
+        kept: Kept::default(),
         bookmarks: rooms.bookmarks,
     });
     // A server that is told the clients' addresses counts for itself (S3).

@@ -47,7 +47,6 @@ mod tests {
     use super::*;
     use crate::muc::history::Arrival;
     use crate::muc::{Settings, history::Request};
-    use crate::xmpp::shared::Shared;
 
     fn room() -> Room {
         let mut room = Room::new("r@s", "a@b/x", "id".into(), Arc::new(Settings::default()));
@@ -63,7 +62,7 @@ mod tests {
         let item = "<x xmlns='http://jabber.org/protocol/muc#user'><item role='visitor'/></x>";
         let status = "s".repeat(1000);
         let presence = Stanza::own(format!("<presence from='r@s/{nick}'><status>{status}</status>{item}</presence>"));
-        room.occupants.available(nick, Arc::new(Shared::new(&presence, None)));
+        room.occupants.available(nick, &presence);
         room.keep_within(most, Some(nick));
     }
 

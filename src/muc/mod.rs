@@ -11,6 +11,7 @@ pub mod dismiss;
 pub mod history;
 pub mod item;
 pub mod join;
+pub mod kept;
 mod leave;
 mod membership;
 mod message;
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
+use self::kept::Kept;
 use crate::xmpp::caps;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
@@ -69,6 +71,8 @@ pub struct Settings {
     pub max_rooms: usize,
     /// How many clients of the account may be in one room.
     pub max_attached: usize,
+    /// What all accounts keep of their rooms' occupants.
+    pub kept: Kept,
     /// Whether the account's bookmarks are fetched and followed.
     pub bookmarks: bool,
 }
@@ -92,6 +96,7 @@ impl Default for Settings {
             detached_presence: Some("away"),
             max_rooms: 200,
             max_attached: 64,
+            kept: Kept::default(),
             bookmarks: false,
         }
     }

@@ -1,73 +1,116 @@
 //! Who is in the room: the last presence of each occupant, as a join would show it, in the order in which they came.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::IndexSet;
 
+use crate::muc::kept::{Kept, Present};
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
 /// The other occupants by nick; the account's own is kept apart.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Occupants {
-    by_nick: IndexMap<String, Arc<Shared>>,
+    by_nick: IndexSet<ByNick>,
     bytes: usize,
+    kept: Kept,
+    /// The account's domain.
+    domain: Box<str>,
+}
+
+/// One occupant; a room has one of each nick.
+#[derive(Debug)]
+struct ByNick(Arc<Present>);
+
+impl Borrow<str> for ByNick {
+    fn borrow(&self) -> &str {
+        &self.0.nick
+    }
+}
+
+impl Hash for ByNick {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (*self.0.nick).hash(state);
+    }
+}
+
+impl PartialEq for ByNick {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.nick == other.0.nick
+    }
+}
+
+impl Eq for ByNick {}
+
+impl ByNick {
+    fn len(&self) -> usize {
+        self.0.nick.len() + self.0.presence.len()
+    }
 }
 
 impl Occupants {
+    /// Nobody is there yet. `domain`: the account's; what its accounts are shown alike is stored once, in `kept`.
+    pub fn new(kept: Kept, domain: &str) -> Self {
+        Occupants { by_nick: IndexSet::new(), bytes: 0, kept, domain: domain.into() }
+    }
+
     /// An occupant came, or changed.
-    pub fn available(&mut self, nick: &str, presence: Arc<Shared>) {
-        self.bytes += presence.len();
-        match self.by_nick.get_mut(nick) {
-            Some(known) => {
-                self.bytes -= known.len();
-                *known = presence;
-            }
-            None => {
-                self.bytes += nick.len();
-                self.by_nick.insert(nick.to_owned(), presence);
-            }
+    pub fn available(&mut self, nick: &str, presence: &Stanza) {
+        let new = ByNick(self.kept.one(&self.domain, nick, presence));
+        self.bytes += new.len();
+        if let Some(known) = self.by_nick.replace(new) {
+            self.bytes -= known.len();
         }
     }
 
     /// An occupant left; whether it was known.
     pub fn unavailable(&mut self, nick: &str) -> bool {
-        let known = self.by_nick.shift_remove(nick);
-        self.bytes -= known.as_ref().map_or(0, |known| nick.len() + known.len());
+        let known = self.by_nick.shift_take(nick);
+        self.bytes -= known.as_ref().map_or(0, ByNick::len);
         known.is_some()
     }
 
     /// Whether there is an occupant with that nick.
     pub fn contains(&self, nick: &str) -> bool {
-        self.by_nick.contains_key(nick)
+        self.by_nick.contains(nick)
     }
 
     /// One occupant's presence.
     pub fn get(&self, nick: &str) -> Option<&Arc<Shared>> {
-        self.by_nick.get(nick)
+        self.by_nick.get(nick).map(|known| &known.0.presence)
     }
 
     /// All presences, in order.
     pub fn presences(&self) -> impl Iterator<Item = &Arc<Shared>> {
-        self.by_nick.values()
+        self.by_nick.iter().map(|known| &known.0.presence)
     }
 
     /// Whether it is so with every presence.
     pub fn all(&self, is_so: impl Fn(&Stanza) -> bool) -> bool {
-        self.presences().all(|presence| is_so(&Stanza::own(presence.bytes().to_vec())))
+        self.presences().all(|presence| is_so(&as_stanza(presence)))
     }
 
     /// Puts another presence in the place of each for which there is one.
     pub fn change(&mut self, change: impl Fn(&str, &Stanza) -> Option<Stanza>) {
-        for (nick, known) in &mut self.by_nick {
-            replace(known, &mut self.bytes, |presence| change(nick, presence));
+        let all: Vec<(Box<str>, Stanza)> = self
+            .by_nick
+            .iter()
+            .filter_map(|known| {
+                let changed = change(&known.0.nick, &as_stanza(&known.0.presence))?;
+                Some((known.0.nick.clone(), changed))
+            })
+            .collect();
+        for (nick, changed) in all {
+            self.available(&nick, &changed);
         }
     }
 
     /// The same for one.
     pub fn change_one(&mut self, nick: &str, change: impl Fn(&Stanza) -> Option<Stanza>) {
-        if let Some(known) = self.by_nick.get_mut(nick) {
-            replace(known, &mut self.bytes, change);
+        if let Some(changed) = self.get(nick).and_then(|known| change(&as_stanza(known))) {
+            self.available(nick, &changed);
         }
     }
 
@@ -88,13 +131,10 @@ impl Occupants {
 
     /// Nobody is there any more.
     pub fn clear(&mut self) {
-        *self = Occupants::default();
+        (self.by_nick, self.bytes) = (IndexSet::new(), 0);
     }
 }
 
-fn replace(known: &mut Arc<Shared>, bytes: &mut usize, change: impl Fn(&Stanza) -> Option<Stanza>) {
-    if let Some(changed) = change(&Stanza::own(known.bytes().to_vec())) {
-        *bytes = *bytes - known.len() + changed.bytes().len();
-        *known = Arc::new(Shared::new(&changed, None));
-    }
+fn as_stanza(presence: &Shared) -> Stanza {
+    Stanza::own(presence.bytes().to_vec())
 }

@@ -101,7 +101,7 @@ impl Room {
             waiting: VecDeque::new(),
             attached: Vec::new(),
             audience: Arc::new([]),
-            occupants: Occupants::default(),
+            occupants: Occupants::new(settings.kept.clone(), domain(session)),
             room_presence: None,
             own: None,
             subject: Subject::default(),
@@ -305,28 +305,27 @@ impl Room {
     }
 
     fn occupant_available(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
-        // Kept for as long as the occupant stays: a copy, so that it does not pin the read buffer.
-        let stanza = stanza.edit().finish();
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
         if self.is_shown_again(nick, &stanza) {
             return;
         }
         match self.phase.clone() {
             Phase::Joining { keep, asker, .. } if user.has(codes::SELF) => {
-                self.entered(now, nick, stanza, &user, keep, asker, out);
+                // Kept for as long as the account stays: a copy, so that it does not pin the read buffer.
+                self.entered(now, nick, stanza.edit().finish(), &user, keep, asker, out);
             }
             Phase::Entering { .. } | Phase::Joined if nick == self.nick => {
                 let shared = with_own_jid(&stanza, &self.session);
                 if let Some(own) = &mut self.own {
-                    own.update(item::settled(&stanza, false).unwrap_or(stanza));
+                    own.update(item::settled(&stanza, false).unwrap_or_else(|| stanza.edit().finish()));
                 }
                 self.look_again();
                 self.show_all(shared, out);
             }
             _ => {
                 let shared = Arc::new(actor::shared(&stanza, &self.session));
-                let settled = item::settled(&stanza, true).map(|settled| Arc::new(Shared::new(&settled, None)));
-                self.occupants.available(nick, settled.unwrap_or(shared.clone()));
+                let settled = item::settled(&stanza, true);
+                self.occupants.available(nick, settled.as_ref().unwrap_or(&stanza));
                 self.keep_to_budget(Some(nick));
                 self.show_shared(shared, out);
             }
@@ -422,4 +421,10 @@ impl Room {
         self.tick_verify(now, out);
         self.tick_resend(now, out);
     }
+}
+
+/// Of a full JID.
+fn domain(jid: &str) -> &str {
+    let bare = jid.split('/').next().unwrap_or_default();
+    bare.split_once('@').map_or(bare, |(_, domain)| domain)
 }

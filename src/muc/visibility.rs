@@ -4,7 +4,6 @@
 //! has become non-anonymous, by a join again, for the lists are a moderator's.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::muc::codes::{self, Item, MucUser};
@@ -16,7 +15,6 @@ use crate::muc::{ClientId, Now, Out, item, subject};
 use crate::xml::element::Tree;
 use crate::xml::writer::escape;
 use crate::xmpp::ns;
-use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
 /// How long a client's join waits for what is asked; then it is shown what is known.
@@ -246,7 +244,7 @@ impl Room {
         if *answered || !known.is_some_and(|known| item::same_but_jids(&known, stanza)) {
             return false;
         }
-        self.occupants.available(nick, Arc::new(Shared::new(stanza, None)));
+        self.occupants.available(nick, stanza);
         true
     }
 

@@ -3,8 +3,11 @@
 use bytes::BytesMut;
 use time::OffsetDateTime;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::muc::Settings;
+use crate::xmpp::shared::Shared;
 
 const A: ClientId = ClientId(1);
 const B: ClientId = ClientId(2);
