@@ -24,8 +24,12 @@ struct Stage {
 impl Stage {
     /// A is in the room, with carol, as `role`; `codes` are those of its join.
     fn joined(role: &str, codes: &str) -> Stage {
+        Stage::joined_with(Settings::default(), role, codes)
+    }
+
+    fn joined_with(settings: Settings, role: &str, codes: &str) -> Stage {
         let mut stage = Stage {
-            room: Room::new("r@s", SESSION, "secret".into(), Arc::new(Settings::default())),
+            room: Room::new("r@s", SESSION, "secret".into(), Arc::new(settings)),
             now: Now { at: Instant::now(), wall: OffsetDateTime::UNIX_EPOCH },
             up: Vec::new(),
             seen: HashMap::new(),
@@ -406,3 +410,6 @@ fn s18_history_names_its_authors_only_while_the_room_is_not_anonymous() {
         assert!(named(&mut stage), "{role}");
     }
 }
+
+#[path = "together_tests.rs"]
+mod together;
