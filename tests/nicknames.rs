@@ -95,6 +95,7 @@ async fn nicks(kind: Kind) {
     }
 
     // Who comes later and asks for the old one is told of the new one, without anybody seeing it.
+    stage.carol.wait_for("alice2", |e| e.is("presence", &[&format!("from='{room}/alice2'")])).await;
     let (mark, carol_mark) = (tablet.mark(), stage.carol.mark());
     tablet.join(&room, "alice").await;
     let assigned = tablet.wait_since(mark, "its presence", own_presence(&room, "alice2", None)).await;
