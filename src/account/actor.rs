@@ -320,7 +320,7 @@ impl Actor {
     fn up(&mut self, stanza: &Stanza) {
         let Some(session) = &mut self.session else { return };
         session.link.queue(stanza.bytes());
-        if self.window.sent(stanza.bytes().len()) {
+        if self.window.sent(stanza.bytes().len(), Instant::now()) {
             let id = ids::random();
             let to = self.jid.domain();
             session

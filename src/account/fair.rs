@@ -82,9 +82,12 @@ pub struct Window {
 }
 
 impl Window {
-    /// So many bytes are sent. Whether a ping is to follow.
-    pub fn sent(&mut self, bytes: usize) -> bool {
+    /// So many bytes are sent. Whether a ping is to follow; none does while one has been waited for in vain.
+    pub fn sent(&mut self, bytes: usize, now: Instant) -> bool {
         self.sent += bytes as u64;
+        if self.deadline().is_some_and(|at| now >= at) {
+            return false;
+        }
         let asked = self.probes.back().map_or(self.read, |(_, before, _)| *before);
         self.sent - asked >= PROBE as u64
     }
@@ -181,11 +184,11 @@ mod tests {
     #[test]
     fn little_traffic_needs_no_ping_and_much_waits_for_its_answers() {
         let (mut window, now) = (Window::default(), Instant::now());
-        assert!(!window.sent(PROBE - 1));
-        assert!(window.sent(1));
+        assert!(!window.sent(PROBE - 1, now));
+        assert!(window.sent(1, now));
         window.asked("a".into(), now);
-        assert!(!window.sent(100));
-        assert!(window.sent(MOST_UNREAD));
+        assert!(!window.sent(100, now));
+        assert!(window.sent(MOST_UNREAD, now));
         assert!(window.is_full(now));
         window.asked("b".into(), now);
         assert!(!window.answered("c"));
@@ -197,10 +200,13 @@ mod tests {
     #[test]
     fn a_server_that_never_answers_is_not_waited_for_for_ever() {
         let (mut window, now) = (Window::default(), Instant::now());
-        assert!(window.sent(2 * MOST_UNREAD));
+        assert!(window.sent(2 * MOST_UNREAD, now));
         window.asked("a".into(), now);
         assert!(window.is_full(now));
         assert!(!window.is_full(now + PATIENCE));
         assert_eq!(window.deadline(), Some(now + PATIENCE));
+        // Nor is it asked again and again: the questions would never end.
+        assert!(!window.sent(2 * MOST_UNREAD, now + PATIENCE));
+        assert!(window.answered("a") && window.sent(1, now + PATIENCE), "it answers after all");
     }
 }

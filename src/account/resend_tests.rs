@@ -90,6 +90,20 @@ fn after_a_minute_the_author_learns_that_it_was_refused() {
 }
 
 #[test]
+fn another_refusal_shortens_nobodys_wait() {
+    let mut stage = both();
+    stage.client(A, &message("1"));
+    stage.client(B, &message("2"));
+    stage.up();
+    too_fast(&mut stage, "1");
+    refuse(&mut stage, "2", "auth", "forbidden");
+    assert!(errors(&mut stage, B)[0].contains("forbidden"));
+    assert_eq!(sent(&mut stage), [""; 0], "not yet");
+    stage.pass(Duration::from_millis(500));
+    assert_eq!(sent(&mut stage), ["1"]);
+}
+
+#[test]
 fn another_refusal_is_told_at_once() {
     let mut stage = both();
     stage.client(A, &message("1"));
@@ -114,9 +128,12 @@ fn who_is_not_in_goes_back_and_says_it_once_more() {
     stage.client(A, &join("nick", "again"));
     stage.let_in("nick", "");
     assert_eq!(sent(&mut stage), ["1"]);
+    // What was under way behind it is not lost, whether the room refuses it, too, or not.
+    reflect(&mut stage, "1");
+    assert_eq!(sent(&mut stage), ["2"]);
     // Refused again: that was all.
     stage.forget();
-    refuse(&mut stage, "1", "modify", "not-acceptable");
+    refuse(&mut stage, "2", "modify", "not-acceptable");
     let errors = errors(&mut stage, A);
     assert!(errors.len() == 1 && errors[0].contains("not-acceptable"), "{errors:?}");
 }

@@ -115,6 +115,17 @@ impl Resend {
         self.waiting.insert(at, message);
     }
 
+    /// The account is not in the room, so whatever was sent behind `number` was not taken, either: it waits, too.
+    fn wait_behind(&mut self, number: u64, now: Instant) {
+        let sent = std::mem::take(&mut self.sent);
+        let (behind, before): (VecDeque<_>, _) = sent.into_iter().partition(|sent| sent.number > number);
+        self.sent = before;
+        for message in behind {
+            self.bytes -= message.stanza.bytes().len();
+            self.wait(Message { refused: message.refused.or(Some(now)), rejoined: true, ..message });
+        }
+    }
+
     /// When the room wants to be woken for it.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.next_at.filter(|_| self.holds())
@@ -161,6 +172,7 @@ impl Room {
         if error.from().is_some_and(|from| from.contains('/')) {
             return false;
         }
+        let asking = self.resend.asking;
         let Some(mut message) = error.id().and_then(|id| self.resend.take(&id)) else { return false };
         let since = *message.refused.get_or_insert(now.at);
         let again = match Refusal::read(error) {
@@ -169,12 +181,15 @@ impl Room {
             None => false,
         };
         if !again {
-            self.send_next(now, out);
+            if asking && !self.resend.asking {
+                self.send_next(now, out);
+            }
             return false;
         }
-        let resent = message.again;
+        let (resent, number) = (message.again, message.number);
         self.resend.wait(message);
         if Refusal::read(error) == Some(Refusal::NotIn) {
+            self.resend.wait_behind(number, now.at);
             self.not_in(now, out);
         } else if resent || self.resend.next_at.is_none() {
             let wait = self.resend.wait.map_or(WAIT.0, |wait| (wait * 2).min(WAIT.1));
