@@ -640,3 +640,6 @@ mod resent;
 
 #[path = "presence_tests.rs"]
 mod presences;
+
+#[path = "siblings_tests.rs"]
+mod siblings;

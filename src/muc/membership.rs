@@ -62,6 +62,8 @@ impl Room {
         self.retry_wait = FIRST_RETRY;
         self.put_out = false;
         self.own = Some(SelfPresence::joined(stanza, user));
+        // A sibling that came meanwhile, past the proxy.
+        self.occupants.unavailable(nick);
         self.occupants_shown();
         self.unconfigured = user.has(codes::CREATED);
         self.phase = Phase::Entering { deadline: now.at + ENTRY_TIME, keep };

@@ -24,6 +24,7 @@ mod replay;
 mod resend;
 pub mod room;
 pub mod self_presence;
+mod siblings;
 pub mod subject;
 mod verify;
 mod visibility;

@@ -309,6 +309,7 @@ impl Room {
         if self.is_shown_again(nick, &stanza) {
             return;
         }
+        self.leaves_nick_to_sibling(nick, &user);
         match self.phase.clone() {
             Phase::Joining { keep, asker, .. } if user.has(codes::SELF) => {
                 // Kept for as long as the account stays: a copy, so that it does not pin the read buffer.
@@ -340,6 +341,9 @@ impl Room {
             return self.show_all(actor::shared(&stanza, &self.session), out);
         }
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
+        if self.is_siblings_end(now, &user, out) {
+            return;
+        }
         let shared = with_own_jid(&stanza, &self.session);
         if user.has(codes::NEW_NICK) {
             self.shown.renamed();
