@@ -643,3 +643,6 @@ mod presences;
 
 #[path = "siblings_tests.rs"]
 mod siblings;
+
+#[path = "challenge_tests.rs"]
+mod challenges;

@@ -6,6 +6,7 @@ mod actor;
 pub mod authors;
 mod autojoin;
 mod budget;
+mod challenge;
 pub mod codes;
 pub mod dismiss;
 pub mod history;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::muc::authors::Authors;
 use crate::muc::autojoin::Autojoin;
+use crate::muc::challenge::Challenge;
 use crate::muc::codes::{self, Departure, MucUser};
 use crate::muc::history::{History, Keeping};
 use crate::muc::join::{Join, Waiter};
@@ -65,6 +66,8 @@ pub struct Room {
     pub(super) history: History,
     /// Who sent what: errors go to the author alone.
     pub(super) authors: Authors,
+    /// What the room has asked before it answers the join.
+    pub(super) challenge: Option<Challenge>,
     /// The room was created by our join and is not configured yet (201).
     pub(super) unconfigured: bool,
     /// The client that was told so.
@@ -107,6 +110,7 @@ impl Room {
             subject: Subject::default(),
             history: History::new(settings.history),
             authors: Authors::default(),
+            challenge: None,
             unconfigured: false,
             creator: None,
             shown: Shown::default(),
@@ -182,6 +186,9 @@ impl Room {
         if self.is_attached(client) {
             return self.from_attached(now, client, stanza, out);
         }
+        if self.answers_challenge(client, &stanza) {
+            return out.push(Out::Ask(client, stanza));
+        }
         if let Some(waiter) = self.waiting.iter_mut().find(|w| w.client == client) {
             if waiter.held.len() < MOST_HELD {
                 waiter.held.push(stanza);
@@ -250,6 +257,7 @@ impl Room {
         self.subject = Subject::default();
         self.history.clear();
         self.authors.clear();
+        self.challenge = None;
         self.unconfigured = false;
         self.creator = None;
         self.shown = Shown::default();
