@@ -646,3 +646,6 @@ mod siblings;
 
 #[path = "challenge_tests.rs"]
 mod challenges;
+
+#[path = "autojoin_tests.rs"]
+mod autojoins;

@@ -66,6 +66,8 @@ impl Account {
                 let own = self.clients.get(&client).map(|known| known.jid.as_str());
                 let listed = own.and_then(|own| item::list_with_own_jid(&answer, &self.session, own));
                 out.push(to_one(client, listed.as_ref().unwrap_or(&answer)));
+            } else if self.reserved_nick(now, &stanza, out) {
+                // It is joined with that.
             } else if let Some(room) = self.rooms.get_mut(bare) {
                 let mut outs = Vec::new();
                 room.answered(now, &stanza, &mut outs);

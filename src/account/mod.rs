@@ -8,6 +8,7 @@ pub mod account;
 mod actor;
 pub mod admin;
 mod archive;
+mod autojoin;
 pub mod bookmarks;
 mod carbons;
 pub mod connect;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::account::account::{Account, Link, Output, to_one};
+use crate::muc::room::Room;
 use crate::muc::{ClientId, Now};
 use crate::xmpp::ids;
 
@@ -28,6 +29,9 @@ impl Account {
         self.patience = None;
         let session = self.session.clone();
         self.each_room(now, out, |room, outs| room.session_up(now, &session, outs));
+        let mut lost: Vec<&str> = self.rooms.values().filter(|room| room.is_lost()).map(Room::jid).collect();
+        lost.sort_unstable();
+        lost.into_iter().for_each(|room| self.autojoins.push(room));
         for (client, room, stanza) in std::mem::take(&mut self.pending) {
             self.dispatch(now, client, &room, stanza, out);
         }
@@ -82,6 +86,7 @@ impl Account {
         self.link = Link::Lost { retry_at: now.at + wait };
         self.patience = Some(now.at + self.connect_timeout);
         self.bookmarks_session_lost();
+        self.autojoins.clear();
         let errors = self.iqs.session_lost();
         out.extend(errors.iter().map(|(client, error)| to_one(*client, error)));
         self.each_room(now, out, |room, outs| room.session_lost(outs));

@@ -41,7 +41,7 @@ pub(super) enum Phase {
     Joined,
     /// The account's leave is under way.
     Leaving { deadline: Instant },
-    /// Lost the room without anybody's will; goes back at that time, or when the account session is up again.
+    /// Lost the room without anybody's will; goes back when it is its turn, after that time.
     Lost { retry_at: Option<Instant> },
 }
 
@@ -424,7 +424,10 @@ impl Room {
             }
             Phase::Entering { deadline, .. } if now.at >= deadline => self.joined(now, out),
             Phase::Leaving { deadline } if now.at >= deadline => self.left(now, out),
-            Phase::Lost { retry_at: Some(at) } if now.at >= at => self.start_rejoin(now, out),
+            Phase::Lost { retry_at: Some(at) } if now.at >= at => {
+                self.phase = Phase::Lost { retry_at: None };
+                out.push(Out::Lost);
+            }
             _ => {}
         }
         self.tick_visibility(now, out);
