@@ -24,6 +24,7 @@ pub mod keys;
 mod limits;
 mod own;
 mod owners;
+mod pace;
 pub mod registry;
 pub mod rooms;
 mod upkeep;

@@ -20,6 +20,11 @@ impl Account {
         !self.rooms.is_empty() || !self.pending.is_empty() || self.bookmarks.want_session()
     }
 
+    /// Whether a client waits for the account session.
+    pub fn is_awaited(&self) -> bool {
+        !self.pending.is_empty() || self.rooms.values().any(Room::has_waiting)
+    }
+
     pub(super) fn is_up(&self) -> bool {
         matches!(self.link, Link::Up { .. })
     }

@@ -159,6 +159,11 @@ impl Room {
         self.is_attached(client) || self.waiting.iter().any(|w| w.client == client)
     }
 
+    /// Whether a client waits for the answer to its join.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// How many things are kept for clients: their joins and what they sent behind them, and who sent what.
     pub fn kept_for_clients(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
