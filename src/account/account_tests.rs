@@ -640,3 +640,6 @@ mod resent;
 
 #[path = "presence_tests.rs"]
 mod presences;
+
+#[path = "repair_tests.rs"]
+mod repair;

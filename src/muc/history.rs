@@ -2,6 +2,7 @@
 //! show them: with its stamp (XEP-0203), which never changes once given.
 
 mod historic;
+mod missed;
 mod request;
 mod retraction;
 mod sender;
@@ -13,6 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use self::historic::{Keeping, stanza_id};
+pub use self::missed::Missed;
 pub use self::request::Request;
 pub use self::retraction::Retraction;
 use crate::muc::codes::Item;
