@@ -30,7 +30,10 @@ impl Room {
         self.forget();
         let Some(waiter) = self.waiting.front() else { return };
         let id = waiter.join.id.clone().unwrap_or_default();
-        self.nick = waiter.join.nick.clone();
+        let before = std::mem::replace(&mut self.nick, waiter.join.nick.clone());
+        if keep && self.usual_nick.is_none() && !before.is_empty() {
+            self.usual_nick = Some(before);
+        }
         out.push(Out::Up(waiter.join.upstream(&self.jid, &self.nick, self.settings.history)));
         self.shown.joined_with(&payload(&waiter.join.stanza));
         self.phase = Phase::Joining { deadline, id, keep, asker: Some(waiter.client) };
@@ -59,6 +62,7 @@ impl Room {
         out: &mut Vec<Out>,
     ) {
         self.nick = nick.to_owned();
+        self.usual_nick = None;
         self.retry_wait = FIRST_RETRY;
         self.put_out = false;
         self.own = Some(SelfPresence::joined(stanza, user));
@@ -102,6 +106,7 @@ impl Room {
     /// The account was put out of the room without anybody's will.
     pub(super) fn lost(&mut self, now: Now, out: &mut Vec<Out>) {
         self.give_up_repair(now, out);
+        self.nick = self.usual_nick.take().unwrap_or_else(|| std::mem::take(&mut self.nick));
         self.forget();
         self.phase = Phase::Lost { retry_at: Some(now.at + self.retry_wait) };
         self.retry_wait = (self.retry_wait * 2).min(LAST_RETRY);

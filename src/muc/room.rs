@@ -54,6 +54,8 @@ pub struct Room {
     pub(super) session: String,
     pub(super) settings: Arc<Settings>,
     pub(super) nick: String,
+    /// The nick to go back with, if a client's join with another one fails.
+    pub(super) usual_nick: Option<String>,
     pub(super) phase: Phase,
     pub(super) waiting: VecDeque<Waiter>,
     pub(super) attached: Vec<Attached>,
@@ -100,6 +102,7 @@ impl Room {
             jid: jid.to_owned(),
             session: session.to_owned(),
             nick: String::new(),
+            usual_nick: None,
             phase: Phase::Out,
             waiting: VecDeque::new(),
             attached: Vec::new(),

@@ -224,7 +224,10 @@ impl Room {
 
     pub(super) fn tick_visibility(&mut self, now: Now, out: &mut Vec<Out>) {
         if self.visibility.deadline().is_some_and(|until| now.at >= until) {
+            let behind = self.visibility.behind;
             self.jids_asked(now, out);
+            // The next join asks again.
+            self.visibility.behind = behind;
         }
     }
 
