@@ -111,7 +111,7 @@ impl Room {
             room_presence: None,
             own: None,
             subject: Subject::default(),
-            history: History::new(settings.history),
+            history: History::sharing(settings.history, settings.kept.clone(), domain(session)),
             authors: Authors::default(),
             unconfigured: false,
             creator: None,

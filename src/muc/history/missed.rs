@@ -41,7 +41,8 @@ impl Mark {
 impl History {
     /// All of it; none is left.
     pub fn take(&mut self) -> History {
-        std::mem::replace(self, History::new(self.most))
+        let none = self.empty(self.most);
+        std::mem::replace(self, none)
     }
 
     fn marks(&self, room: &str) -> Vec<Option<Mark>> {
@@ -69,7 +70,7 @@ impl History {
     /// The same, with what the room's archive has between the two, oldest first.
     pub fn go_on_with(&mut self, before: &mut History, archived: &[Stanza], room: &str) -> Vec<Arc<Shared>> {
         let shown = self.marks(room);
-        let mut between = History::new(archived.len());
+        let mut between = self.empty(archived.len());
         *between.keeping() = *self.keeping();
         for stanza in archived {
             let Ok(tree) = stanza.tree() else { continue };
@@ -91,7 +92,8 @@ impl History {
         let keeping = if self.keeping == Keeping::Unknown { before.keeping } else { self.keeping };
         *self = before.take();
         self.keeping = keeping;
-        let shown = missed.iter().map(|entry| entry.message.clone()).collect();
+        self.room = room.into();
+        let shown = missed.iter().map(|entry| entry.message.shown(room, entry.stamp)).collect();
         for entry in missed {
             self.retracted_by(room, &entry);
             if self.entries.len() >= self.most {
@@ -106,8 +108,8 @@ impl History {
     /// The message may take back another one.
     fn retracted_by(&mut self, room: &str, entry: &Entry) {
         let Ok(tree) = Tree::parse(entry.message.bytes()) else { return };
-        if let Some(retraction) = Retraction::read(&tree, entry.author.is_none(), entry.stamp) {
-            self.retract(room, entry.author.as_deref(), &retraction);
+        if let Some(retraction) = Retraction::read(&tree, entry.message.author().is_none(), entry.stamp) {
+            self.retract(room, entry.message.author(), &retraction);
         }
     }
 }
