@@ -28,6 +28,9 @@ use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
+/// How many messages a room shows at a join, if nobody has set another number: Prosody and ejabberd.
+const USUAL: usize = 20;
+
 #[derive(Debug)]
 struct Entry {
     stamp: OffsetDateTime,
@@ -39,6 +42,8 @@ struct Entry {
 pub struct History {
     entries: VecDeque<Entry>,
     most: usize,
+    /// How many the room itself shows, as far as it has.
+    length: usize,
     bytes: usize,
     keeping: Keeping,
     /// The room, as soon as it has said anything.
@@ -70,7 +75,8 @@ impl History {
     /// The same; what the accounts of `domain` got alike is stored once, in `kept`.
     pub fn sharing(most: usize, kept: Kept, domain: &str) -> Self {
         let (room, domain) = (Box::default(), domain.into());
-        History { entries: VecDeque::new(), most, bytes: 0, keeping: Keeping::Unknown, room, kept, domain }
+        let length = most.min(USUAL);
+        History { entries: VecDeque::new(), most, length, bytes: 0, keeping: Keeping::Unknown, room, kept, domain }
     }
 
     /// Another one of the same room and account, of at most `most` messages.
@@ -119,7 +125,10 @@ impl History {
         let mut message = Message::new(delivered, stanza, room, stamp, by);
         message.by_nick = arrival.author.is_some();
         message.unnamed = !arrival.old && arrival.sender.is_some_and(|item| item.jid.is_none());
-        if self.entries.len() == self.most {
+        if arrival.old && self.length < self.most {
+            self.length = self.length.max(self.entries.len() + 1);
+        }
+        if self.entries.len() == self.length {
             self.forget_oldest();
         }
         self.bytes += message.len();

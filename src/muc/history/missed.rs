@@ -89,14 +89,15 @@ impl History {
     }
 
     fn append_to(&mut self, before: &mut History, missed: Vec<Entry>, room: &str) -> Vec<Arc<Shared>> {
+        let length = self.length.max(before.length);
         let keeping = if self.keeping == Keeping::Unknown { before.keeping } else { self.keeping };
         *self = before.take();
-        self.keeping = keeping;
+        (self.keeping, self.length) = (keeping, length);
         self.room = room.into();
         let shown = missed.iter().map(|entry| entry.message.shown(room, entry.stamp)).collect();
         for entry in missed {
             self.retracted_by(room, &entry);
-            if self.entries.len() >= self.most {
+            if self.entries.len() >= self.length {
                 self.forget_oldest();
             }
             self.bytes += entry.message.len();
