@@ -643,3 +643,5 @@ mod presences;
 
 #[path = "repair_tests.rs"]
 mod repair;
+#[path = "invitation_tests.rs"]
+mod invitations;

@@ -54,6 +54,7 @@ impl Room {
         if let Some(repair) = &mut self.repair {
             repair.client_gone(client);
         }
+        self.invitations.client_gone(client);
         if self.is_attached(client) {
             self.detach(now, client, out);
             self.leave_if_unconfigured(now, client, out);

@@ -10,6 +10,7 @@ mod catch_up;
 pub mod codes;
 pub mod dismiss;
 pub mod history;
+pub mod invitations;
 pub mod item;
 pub mod join;
 pub mod kept;
