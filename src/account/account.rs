@@ -283,12 +283,16 @@ impl Account {
         if self.bounces(client, room, &stanza, out) {
             return self.settle(client, room, out);
         }
-        if !self.rooms.contains_key(room) && Join::read(&stanza).is_some() {
-            if self.is_full(client, room, &stanza, out) {
+        let new = !self.rooms.contains_key(room);
+        if (new || self.has_given_up(room)) && Join::read(&stanza).is_some() {
+            if self.is_full(now, client, room, &stanza, out) {
                 return self.settle(client, room, out);
             }
-            let new = self.new_room(room);
-            self.rooms.insert(room.to_owned(), new);
+            self.takes_up(room);
+            if new {
+                let new = self.new_room(room);
+                self.rooms.insert(room.to_owned(), new);
+            }
         }
         match self.rooms.get_mut(room) {
             Some(found) => {

@@ -638,6 +638,8 @@ mod verified;
 #[path = "resend_tests.rs"]
 mod resent;
 
+#[path = "memory_tests.rs"]
+mod memory;
 #[path = "presence_tests.rs"]
 mod presences;
 

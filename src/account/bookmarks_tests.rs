@@ -455,3 +455,34 @@ fn what_the_operator_has_it_leave_it_does_not_go_back_to_until_a_client_joins() 
     stage.pass(Duration::from_secs(60 * 24 * 3600));
     assert_eq!(standing(&stage), Some(true), "bookmarked as before");
 }
+
+#[test]
+fn s20_a_bookmarked_room_that_takes_too_much_is_given_up_and_not_joined_again() {
+    let mut stage = Stage::with(Settings { bookmarks: true, memory_per_account: 64 << 10, ..Settings::default() });
+    stage.give(Input::LoggedIn);
+    stage.give(Input::SessionUp(None));
+    answer_all(&mut stage, &item(ROOM, true, ""), "");
+    stage.let_in("user", "");
+    stage.forget();
+    let x = "<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='participant'/></x>";
+    for n in 0..8 {
+        let status = "s".repeat(10_000);
+        stage.server(&format!("<presence from='{ROOM}/{n}' to='{SESSION}'><status>{status}</status>{x}</presence>"));
+    }
+    let up = stage.up();
+    assert!(up[1].contains("type='unavailable'") && presences(&up).len() == 1, "{up:?}");
+    stage.server(&gone("").replace("/nick'", "/user'"));
+    assert_eq!(stage.account.rooms().count(), 0);
+    stage.pass(Duration::from_secs(100));
+    assert!(presences(&stage.up()).is_empty());
+    // A new bookmark is not enough, while there is no memory for it.
+    publish(&mut stage, false);
+    stage.pass(Duration::from_secs(20));
+    publish(&mut stage, true);
+    let up = stage.up();
+    assert!(
+        up.iter().any(|line| line == "limited rooms.memory_per_account: a bookmarked room is not joined"),
+        "{up:?}"
+    );
+    assert!(presences(&up).is_empty());
+}

@@ -32,7 +32,12 @@ impl Account {
         if let Some(room) = self.rooms.get_mut(bare) {
             let mut outs = Vec::new();
             room.from_room(now, stanza, &mut outs);
-            return self.spread(now, bare, outs, out);
+            let grown = room.recount();
+            self.spread(now, bare, outs, out);
+            if grown {
+                self.keep_to_budget(now, bare, out);
+            }
+            return;
         }
         if stanza.is_presence() {
             return self.leave_unwanted(bare, &stanza, out);

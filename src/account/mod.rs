@@ -21,6 +21,7 @@ mod incoming;
 mod iq;
 pub mod keys;
 mod limits;
+mod memory;
 mod own;
 mod owners;
 pub mod registry;

@@ -231,6 +231,16 @@ impl History {
         self.bytes
     }
 
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Forgets the oldest message; false if there is none.
     pub fn forget_oldest(&mut self) -> bool {
         let oldest = self.entries.pop_front();

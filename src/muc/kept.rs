@@ -9,9 +9,12 @@ use std::sync::{Arc, Weak};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use crate::muc::memory::{Memory, Share};
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
+/// What one takes beside its bytes (`benches/occupants.rs`).
+pub(super) const BESIDE: usize = 200;
 /// With fewer it is not looked for those that nobody has any more.
 const FEW: usize = 1024;
 
@@ -21,6 +24,8 @@ pub struct Delivered {
     /// The occupant's; empty for the room itself.
     pub(super) nick: Box<str>,
     pub(super) stanza: Arc<Shared>,
+    /// Counted as long as somebody has it.
+    _counted: Share,
 }
 
 impl Delivered {
@@ -39,6 +44,7 @@ struct Inner {
     all: DashMap<u64, Weak<Delivered>>,
     /// Those that nobody has any more are taken out when there are so many.
     sweep_at: AtomicUsize,
+    memory: Memory,
 }
 
 impl Kept {
@@ -51,7 +57,8 @@ impl Kept {
         let new = || {
             // A copy of just that size, which pins no read buffer.
             let stanza = Shared::new(&Stanza::own(bytes.to_vec()), None);
-            Arc::new(Delivered { nick: nick.into(), stanza: Arc::new(stanza) })
+            let counted = self.0.memory.share(nick.len() + stanza.len() + BESIDE);
+            Arc::new(Delivered { nick: nick.into(), stanza: Arc::new(stanza), _counted: counted })
         };
         let delivered = match self.0.all.entry(key) {
             Entry::Occupied(mut known) => match known.get().upgrade().filter(|known| known.is(nick, bytes)) {
@@ -79,6 +86,11 @@ impl Kept {
         }
         all.retain(|_, delivered| delivered.strong_count() > 0);
         sweep_at.store(2 * all.len(), Ordering::Relaxed);
+    }
+
+    /// What it takes, and the rooms beside it.
+    pub fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
     /// How many there are, with those that nobody has any more and that were not taken out yet.

@@ -16,6 +16,7 @@ pub mod join;
 pub mod kept;
 mod leave;
 mod membership;
+pub mod memory;
 mod message;
 mod nick;
 pub mod occupant;
@@ -75,8 +76,12 @@ pub struct Settings {
     pub max_rooms: usize,
     /// How many clients of the account may be in one room.
     pub max_attached: usize,
-    /// What all accounts keep of their rooms' occupants.
+    /// What all accounts keep of their rooms.
     pub kept: Kept,
+    /// How many bytes that may be.
+    pub memory: usize,
+    /// How many bytes of its rooms one account may keep.
+    pub memory_per_account: usize,
     /// Whether the account's bookmarks are fetched and followed.
     pub bookmarks: bool,
 }
@@ -101,6 +106,8 @@ impl Default for Settings {
             max_rooms: 200,
             max_attached: 64,
             kept: Kept::default(),
+            memory: 1 << 30,
+            memory_per_account: 128 << 20,
             bookmarks: false,
         }
     }

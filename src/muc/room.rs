@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::muc::authors::Authors;
 use crate::muc::autojoin::Autojoin;
+use crate::muc::budget::Footprint;
 use crate::muc::codes::{self, Departure, MucUser};
 use crate::muc::history::{History, Keeping};
 use crate::muc::invitations::Invitations;
@@ -92,6 +93,7 @@ pub struct Room {
     pub(super) put_out: bool,
     /// The wait before the next attempt to go back.
     pub(super) retry_wait: Duration,
+    pub(super) footprint: Footprint,
     id_prefix: String,
     ids_made: u64,
 }
@@ -129,6 +131,7 @@ impl Room {
             autojoin: None,
             put_out: false,
             retry_wait: FIRST_RETRY,
+            footprint: Footprint::new(settings.kept.memory()),
             id_prefix,
             ids_made: 0,
             settings,
@@ -148,6 +151,11 @@ impl Room {
     /// Whether the account is in the room, as far as the room said.
     pub fn is_joined(&self) -> bool {
         matches!(self.phase, Phase::Joined | Phase::Entering { .. })
+    }
+
+    /// Whether the account is on its way into the room.
+    pub fn is_entering(&self) -> bool {
+        matches!(self.phase, Phase::Joining { .. } | Phase::Entering { .. })
     }
 
     /// The attached clients.
@@ -272,6 +280,7 @@ impl Room {
         self.resend.forget_sent();
         self.leave_at = None;
         self.parting = None;
+        self.recount();
     }
 
     // ---- from the room

@@ -45,6 +45,11 @@ impl SelfPresence {
         SelfPresence { stanza, room_codes, fully_anonymous: false }
     }
 
+    /// Bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.stanza.bytes().len()
+    }
+
     /// The own occupant changed (role, presence, nick).
     pub fn update(&mut self, stanza: Stanza) {
         self.stanza = stanza;

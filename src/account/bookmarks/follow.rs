@@ -203,9 +203,10 @@ impl Account {
             return;
         }
         if !self.rooms.contains_key(room) {
-            if self.rooms.len() >= self.settings.max_rooms {
-                return out.push(Output::Limited("rooms.max_rooms: a bookmarked room is not joined"));
+            if let Some([_, why]) = self.is_full_for(now, room) {
+                return out.push(Output::Limited(why));
             }
+            self.takes_up(room);
             let new = self.new_room(room);
             self.rooms.insert(room.to_owned(), new);
         }
