@@ -647,3 +647,8 @@ mod presences;
 mod repair;
 #[path = "invitation_tests.rs"]
 mod invitations;
+#[path = "siblings_tests.rs"]
+mod siblings;
+
+#[path = "challenge_tests.rs"]
+mod challenges;

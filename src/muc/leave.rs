@@ -35,7 +35,7 @@ impl Room {
         self.client_offline(client);
         if !self.is_attached(client) {
             self.waiting.retain(|w| w.client != client);
-            return;
+            return self.pass_on_challenge(out);
         }
         if let Some(own) = self.own_as_shown() {
             out.push(Out::One(client, Arc::new(own.unavailable(&self.session, None, &[]))));
@@ -48,6 +48,7 @@ impl Room {
     pub fn client_gone(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
         self.client_offline(client);
         self.waiting.retain(|w| w.client != client);
+        self.pass_on_challenge(out);
         self.visibility.forget_client(client);
         self.verified.client_gone(client);
         self.authors.client_gone(client);

@@ -69,6 +69,8 @@ impl Room {
         if let Some(repair) = self.repair.as_mut().filter(|_| user.has(codes::CREATED)) {
             repair.created();
         }
+        // A sibling that came meanwhile, past the proxy.
+        self.occupants.unavailable(nick);
         self.occupants_shown();
         self.unconfigured = user.has(codes::CREATED);
         self.phase = Phase::Entering { deadline: now.at + ENTRY_TIME, keep };

@@ -42,10 +42,8 @@ impl Room {
 
     /// A message from the room or an occupant.
     pub(super) fn room_message(&mut self, now: Now, from: Option<String>, stanza: Stanza, out: &mut Vec<Out>) {
-        if let (Phase::Joining { .. }, Some(waiter)) = (&self.phase, self.waiting.front()) {
-            // The join's dialogue (CAPTCHA, XEP-0158) is the joining client's.
-            let to = waiter.client;
-            return out.push(Out::One(to, Arc::new(Shared::new(&stanza, None))));
+        if self.is_dialogue(now, &stanza, out) {
+            return;
         }
         if stanza.is_type("error") {
             // Without an author it answers a client that is gone, and is nobody else's.

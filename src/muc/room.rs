@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::muc::authors::Authors;
 use crate::muc::autojoin::Autojoin;
 use crate::muc::budget::Footprint;
+use crate::muc::challenge::Challenge;
 use crate::muc::codes::{self, Departure, MucUser};
 use crate::muc::history::{History, Keeping};
 use crate::muc::invitations::Invitations;
@@ -71,6 +72,8 @@ pub struct Room {
     /// Who sent what: errors go to the author alone.
     pub(super) authors: Authors,
     pub(super) invitations: Invitations,
+    /// What the room has asked before it answers the join.
+    pub(super) challenge: Option<Challenge>,
     /// The room was created by our join and is not configured yet (201).
     pub(super) unconfigured: bool,
     /// The client that was told so.
@@ -118,6 +121,7 @@ impl Room {
             history: History::sharing(settings.history, settings.kept.clone(), domain(session)),
             authors: Authors::default(),
             invitations: Invitations::default(),
+            challenge: None,
             unconfigured: false,
             creator: None,
             shown: Shown::default(),
@@ -203,6 +207,9 @@ impl Room {
             let Some(stanza) = self.hold_for_repair(client, stanza, out) else { return };
             return self.from_attached(now, client, stanza, out);
         }
+        if self.answers_challenge(client, &stanza) {
+            return out.push(Out::Ask(client, stanza));
+        }
         if let Some(waiter) = self.waiting.iter_mut().find(|w| w.client == client) {
             if waiter.held.len() < MOST_HELD {
                 waiter.held.push(stanza);
@@ -272,6 +279,7 @@ impl Room {
         self.history.clear();
         self.authors.clear();
         self.invitations.clear();
+        self.challenge = None;
         self.unconfigured = false;
         self.creator = None;
         self.shown = Shown::default();
@@ -333,6 +341,7 @@ impl Room {
         if self.is_shown_again(nick, &stanza) {
             return;
         }
+        self.leaves_nick_to_sibling(nick, &user);
         match self.phase.clone() {
             Phase::Joining { keep, asker, .. } if user.has(codes::SELF) => {
                 // Kept for as long as the account stays: a copy, so that it does not pin the read buffer.
@@ -364,6 +373,9 @@ impl Room {
             return self.show_all(actor::shared(&stanza, &self.session), out);
         }
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
+        if self.is_siblings_end(now, &user, out) {
+            return;
+        }
         let shared = with_own_jid(&stanza, &self.session);
         if user.has(codes::NEW_NICK) {
             self.shown.renamed();

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use crate::muc::actor::own_actor;
 use crate::muc::codes::{self, MucUser};
+use crate::muc::item;
+use crate::muc::siblings::behind_name;
 use crate::xml::element::Tree;
 use crate::xml::writer::escape;
 use crate::xmpp::ns;
@@ -59,6 +61,12 @@ impl SelfPresence {
     /// shown the old one, which nobody will take away again.
     pub fn rename(&mut self, own_jid: &str) {
         self.stanza = self.stanza.edit().set("from", own_jid).finish();
+    }
+
+    /// The presence as it is shown to others: of the sibling that stays under the nick.
+    pub fn of_another(&self) -> Stanza {
+        let own = item::settled(&self.stanza, true).unwrap_or_else(|| self.stanza.clone());
+        item::without_jids(&own, "").unwrap_or(own)
     }
 
     /// The room told of a change of its configuration (XEP-0045 §10.2.1).
@@ -202,6 +210,9 @@ fn rewrite(
     for item in &user.items {
         if Some(&item.range) != own.as_ref() {
             edit = edit.cut(item.range.clone());
+        } else if let (None, None, Some(at)) = (own_at, &item.jid, behind_name(stanza, item)) {
+            // Told as of somebody else (ejabberd, of a sibling): a client looks for its own JID.
+            edit = edit.splice(at..at, " jid=''");
         }
     }
     let missing: String =
