@@ -258,8 +258,8 @@ impl World {
                     self.note_iq(id, &alone);
                     self.give(Input::Stanza(id, stanza, fresh));
                 }
-                session::Output::Available(available) => {
-                    let input = Input::Available(client.id, available);
+                session::Output::Unavailable(presence) => {
+                    let input = Input::Unavailable(client.id, presence);
                     self.give(input);
                 }
                 session::Output::Bookmarks(change) => self.give(Input::Bookmarks(*change)),

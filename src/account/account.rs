@@ -33,8 +33,8 @@ pub enum Input {
     Hello(ClientId, FullJid),
     /// A client's stanza; `true` if the session had no route to its room before.
     Stanza(ClientId, Stanza, bool),
-    /// The client sent broadcast presence: available, or not.
-    Available(ClientId, bool),
+    /// The client sent broadcast unavailable presence: this.
+    Unavailable(ClientId, Stanza),
     /// The client's server copies messages to it from now on (XEP-0280), or no longer.
     Carbons(ClientId, bool),
     /// The client's stream ended.
@@ -177,9 +177,8 @@ impl Account {
         match input {
             Input::Hello(client, jid) => self.hello(client, jid, out),
             Input::Stanza(client, stanza, fresh) => self.from_client(now, client, stanza, fresh, out),
-            Input::Available(_, true) => {}
-            Input::Available(client, false) => {
-                self.each_room(now, out, |room, outs| room.client_unavailable(now, client, outs));
+            Input::Unavailable(client, presence) => {
+                self.each_room(now, out, |room, outs| room.client_unavailable(now, client, &presence, outs));
             }
             Input::Carbons(client, enabled) => self.carbons(client, enabled),
             Input::Gone(client) => self.gone(now, client, out),

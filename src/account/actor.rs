@@ -193,7 +193,7 @@ impl Actor {
                 self.handle(Input::Hello(client, jid));
             }
             ToAccount::Stanza { client, stanza, fresh, .. } => self.handle(Input::Stanza(client, stanza, fresh)),
-            ToAccount::Available { client, available, .. } => self.handle(Input::Available(client, available)),
+            ToAccount::Unavailable { client, stanza, .. } => self.handle(Input::Unavailable(client, stanza)),
             ToAccount::Carbons { client, enabled, .. } => self.handle(Input::Carbons(client, enabled)),
             ToAccount::Gone { client } => {
                 self.queues.remove(&client);

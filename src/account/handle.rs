@@ -44,12 +44,12 @@ pub enum ToAccount {
         /// What it takes of the client's credit.
         credit: Credit,
     },
-    /// The client sent broadcast unavailable presence (relayed as well); `true` again after broadcast presence.
-    Available {
+    /// The client sent broadcast unavailable presence (relayed as well).
+    Unavailable {
         /// The session.
         client: ClientId,
-        /// Whether it is available.
-        available: bool,
+        /// The presence, fit to stand on another stream.
+        stanza: Stanza,
         /// What it takes of the client's credit.
         credit: Credit,
     },
@@ -97,7 +97,7 @@ impl ToAccount {
         match self {
             ToAccount::Hello { client, .. }
             | ToAccount::Stanza { client, .. }
-            | ToAccount::Available { client, .. }
+            | ToAccount::Unavailable { client, .. }
             | ToAccount::Carbons { client, .. }
             | ToAccount::Gone { client } => Some(*client),
             // Not of a client, or not about what it says.
@@ -109,7 +109,7 @@ impl ToAccount {
     fn has_credit(&self) -> bool {
         match self {
             ToAccount::Stanza { credit, .. }
-            | ToAccount::Available { credit, .. }
+            | ToAccount::Unavailable { credit, .. }
             | ToAccount::Carbons { credit, .. } => credit.0.is_some(),
             _ => true,
         }
@@ -118,7 +118,7 @@ impl ToAccount {
     /// Bytes, for who shares them out; what is no stanza weighs nothing.
     pub fn size(&self) -> usize {
         match self {
-            ToAccount::Stanza { stanza, .. } => stanza.bytes().len(),
+            ToAccount::Stanza { stanza, .. } | ToAccount::Unavailable { stanza, .. } => stanza.bytes().len(),
             _ => 0,
         }
     }
@@ -149,7 +149,7 @@ impl Allowance {
         let needed = Self::needed(message);
         if !message.has_credit()
             && let ToAccount::Stanza { credit, .. }
-            | ToAccount::Available { credit, .. }
+            | ToAccount::Unavailable { credit, .. }
             | ToAccount::Carbons { credit, .. } = message
         {
             credit.0 = self.0.clone().try_acquire_many_owned(needed).ok();

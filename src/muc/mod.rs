@@ -8,6 +8,7 @@ mod autojoin;
 mod budget;
 pub mod codes;
 pub mod dismiss;
+mod entrance;
 pub mod history;
 pub mod item;
 pub mod join;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::muc::authors::Authors;
 use crate::muc::autojoin::Autojoin;
 use crate::muc::codes::{self, Departure, MucUser};
+use crate::muc::entrance::Entrance;
 use crate::muc::history::{History, Keeping};
 use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
@@ -70,6 +71,7 @@ pub struct Room {
     /// The client that was told so.
     pub(super) creator: Option<ClientId>,
     pub(super) shown: Shown,
+    pub(super) entrance: Option<Entrance>,
     pub(super) visibility: Visibility,
     pub(super) verified: Verified,
     pub(super) resend: Resend,
@@ -110,6 +112,7 @@ impl Room {
             unconfigured: false,
             creator: None,
             shown: Shown::default(),
+            entrance: None,
             visibility: Visibility::default(),
             verified: Verified::default(),
             resend: Resend::default(),
@@ -230,13 +233,15 @@ impl Room {
             return;
         }
         if self.phase == Phase::Joined {
+            self.waiting.push_back(Waiter::new(client, join));
             if !self.asks_for_jids(now, out) {
-                return self.attach(now, client, join, out);
+                return self.serve_waiting(now, out);
             }
             self.leave_at = None;
             self.empty_since = None;
+            return;
         }
-        self.waiting.push_back(Waiter { client, join, held: Vec::new() });
+        self.waiting.push_back(Waiter::new(client, join));
         if matches!(self.phase, Phase::Out | Phase::Lost { .. }) {
             self.start_join(now, out);
         }
@@ -253,6 +258,7 @@ impl Room {
         self.unconfigured = false;
         self.creator = None;
         self.shown = Shown::default();
+        self.entrance = None;
         self.visibility = Visibility::default();
         self.verified = Verified::default();
         self.resend.forget_sent();
@@ -315,12 +321,14 @@ impl Room {
                 self.entered(now, nick, stanza.edit().finish(), &user, keep, asker, out);
             }
             Phase::Entering { .. } | Phase::Joined if nick == self.nick => {
-                let shared = with_own_jid(&stanza, &self.session);
                 if let Some(own) = &mut self.own {
                     own.update(item::settled(&stanza, false).unwrap_or_else(|| stanza.edit().finish()));
                 }
                 self.look_again();
-                self.show_all(shared, out);
+                self.show_own(&stanza, out);
+                if let Some(id) = stanza.id() {
+                    self.presence_answered(now, &id, out);
+                }
             }
             _ => {
                 let shared = Arc::new(actor::shared(&stanza, &self.session));
@@ -381,6 +389,7 @@ impl Room {
         }
         if let Some(id) = answers {
             self.nick_refused(now, &id, out);
+            self.presence_answered(now, &id, out);
         }
     }
 
@@ -400,7 +409,8 @@ impl Room {
         let leave = self.leave_at.map(|(at, _)| at);
         let resend = self.resend.deadline().filter(|_| joined);
         let seen = self.visibility.deadline();
-        let waits = [phase, leave, self.shown.reconsider_at(), seen, empty, self.verify_at(), resend];
+        let entrance = self.entrance.as_ref().map(Entrance::deadline);
+        let waits = [phase, leave, self.shown.reconsider_at(), seen, entrance, empty, self.verify_at(), resend];
         waits.into_iter().flatten().min()
     }
 
@@ -416,6 +426,7 @@ impl Room {
             _ => {}
         }
         self.tick_visibility(now, out);
+        self.tick_entrance(now, out);
         self.tick_leave(now, out);
         self.tick_presence(now, out);
         self.tick_verify(now, out);

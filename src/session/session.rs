@@ -46,8 +46,8 @@ pub enum Output {
         /// There was no route to its room.
         fresh: bool,
     },
-    /// To the account.
-    Available(bool),
+    /// To the account: the client goes offline (RFC 6121 §4.5), by this presence, fit to stand on another stream.
+    Unavailable(Stanza),
     /// To the account: the server copies messages to the client (XEP-0280), or no longer.
     Carbons(bool),
     /// To the account: its bookmarks have changed.
@@ -82,8 +82,6 @@ struct ToItsAccount {
     /// Stanzas sent to the account.
     sent: u64,
     introduced: bool,
-    /// What the account was told last.
-    available: bool,
     copies: Copies,
 }
 
@@ -110,7 +108,6 @@ impl Session {
                 own: 0,
                 sent: 0,
                 introduced: false,
-                available: true,
                 copies: Copies::default(),
             })
         });
@@ -145,7 +142,7 @@ impl Session {
         account.bookmarks.from_client(&self.jid, &self.header, &stanza);
         let Some(to) = stanza.to() else {
             if stanza.is_presence() {
-                account.broadcast(&stanza, out);
+                account.broadcast(&self.header, &stanza, out);
             } else {
                 account.copies.asked(&stanza);
             }
@@ -278,19 +275,25 @@ fn is_bare_of(full: &FullJid, bare: &str) -> bool {
 /// Makes a stanza fit to stand on another stream (DESIGN §6): what its own stream said for it is written on it, and
 /// it gets the id without which an error could not be told from another.
 fn fit(header: &Header, stanza: Stanza, id: &str) -> Stanza {
-    let stanza = header.detach(stanza);
-    let lang = header.lang.as_deref().filter(|_| stanza.lang().is_none());
-    if lang.is_none() && stanza.id().is_some() && stanza.from().is_none() {
+    let stanza = by_itself(header, stanza);
+    if stanza.id().is_some() {
         return stanza;
     }
-    let mut edit = stanza.edit().remove("from");
-    if let Some(lang) = lang {
-        edit = edit.set("xml:lang", lang);
+    stanza.edit().set("id", id).finish()
+}
+
+/// The stanza with all that its own stream said for it.
+fn by_itself(header: &Header, stanza: Stanza) -> Stanza {
+    let stanza = header.detach(stanza);
+    let lang = header.lang.as_deref().filter(|_| stanza.lang().is_none());
+    if lang.is_none() && stanza.from().is_none() {
+        return stanza;
     }
-    if stanza.id().is_none() {
-        edit = edit.set("id", id);
+    let edit = stanza.edit().remove("from");
+    match lang {
+        Some(lang) => edit.set("xml:lang", lang).finish(),
+        None => edit.finish(),
     }
-    edit.finish()
 }
 
 impl ToItsAccount {
@@ -306,19 +309,14 @@ impl ToItsAccount {
 
     /// Broadcast presence reaches no room through the account, but unavailability detaches (DESIGN §7); the rooms on
     /// the client's own stream are left by the server itself.
-    fn broadcast(&mut self, presence: &Stanza, out: &mut Vec<Output>) {
-        let available = match presence.type_().as_deref() {
-            None => true,
-            Some("unavailable") => false,
-            Some(_) => return,
-        };
-        if !available {
-            self.routes.retain(|_, route| !matches!(route, Route::Own { .. }));
-            self.own = 0;
+    fn broadcast(&mut self, header: &Header, presence: &Stanza, out: &mut Vec<Output>) {
+        if !presence.is_type("unavailable") {
+            return;
         }
-        if self.introduced && (!available || !self.available) {
-            self.available = available;
-            out.push(Output::Available(available));
+        self.routes.retain(|_, route| !matches!(route, Route::Own { .. }));
+        self.own = 0;
+        if self.introduced {
+            out.push(Output::Unavailable(by_itself(header, presence.clone())));
         }
     }
 

@@ -40,7 +40,7 @@ fn show(output: &Output) -> String {
         Output::Divert { stanza, fresh } => {
             format!("A< {}{}", if *fresh { "fresh " } else { "" }, text(stanza.bytes()))
         }
-        Output::Available(available) => format!("A< available={available}"),
+        Output::Unavailable(stanza) => format!("A< offline {}", text(stanza.bytes())),
         Output::Carbons(enabled) => format!("A< carbons={enabled}"),
         Output::Bookmarks(change) => format!("A< {change:?}"),
         Output::Limited(what) => format!("limited {what}"),
@@ -190,8 +190,8 @@ fn broadcast_presence_is_told_to_an_account_that_knows_the_client() {
     assert_eq!(client(&mut session, offline), [format!("S< {offline}")]);
     client(&mut session, JOIN);
     assert_eq!(client(&mut session, "<presence/>"), ["S< <presence/>"]);
-    assert_eq!(client(&mut session, offline), ["A< available=false".to_owned(), format!("S< {offline}")]);
-    assert_eq!(client(&mut session, "<presence/>"), ["A< available=true", "S< <presence/>"]);
+    let told = "A< offline <presence type='unavailable' xml:lang='de'/>";
+    assert_eq!(client(&mut session, offline), [told.to_owned(), format!("S< {offline}")]);
     assert_eq!(client(&mut session, "<presence/>"), ["S< <presence/>"]);
 }
 

@@ -321,8 +321,8 @@ impl Relay {
                 Output::Divert { stanza, fresh } => {
                     self.waiting.push_back(ToAccount::Stanza { client, stanza, fresh, credit: Credit::default() });
                 }
-                Output::Available(available) => {
-                    self.waiting.push_back(ToAccount::Available { client, available, credit: Credit::default() });
+                Output::Unavailable(stanza) => {
+                    self.waiting.push_back(ToAccount::Unavailable { client, stanza, credit: Credit::default() });
                 }
                 Output::Carbons(enabled) => {
                     self.waiting.push_back(ToAccount::Carbons { client, enabled, credit: Credit::default() });
