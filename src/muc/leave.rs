@@ -79,6 +79,7 @@ impl Room {
     fn detach(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
         self.attached.retain(|a| a.client != client);
         self.visibility.forget_client(client);
+        self.probes.forget_client(client);
         self.audience = self.attached.iter().map(|a| a.client).collect();
         out.push(Out::Detached(client));
         if self.attached.is_empty() {

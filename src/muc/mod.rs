@@ -21,6 +21,7 @@ pub mod occupant;
 pub mod pace;
 mod presence;
 mod private;
+mod probe;
 mod replay;
 mod resend;
 pub mod room;

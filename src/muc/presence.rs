@@ -13,7 +13,6 @@ use crate::muc::room::Room;
 use crate::muc::self_presence::with_own_jid;
 use crate::muc::{ClientId, Now, Out, nick};
 use crate::xml::writer::escape;
-use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 use crate::xmpp::{caps, ns};
 
@@ -45,6 +44,14 @@ impl Attached {
         let mut attached = Attached { client, rank, priority, presence, since, heard: 0, id, under_way };
         attached.update(&attached.presence.clone(), since);
         attached
+    }
+
+    /// Presence of the own occupant, under the id of this client's own.
+    pub(super) fn with_its_id(&self, stanza: &Stanza) -> Stanza {
+        match &self.id {
+            Some(id) => stanza.edit().set("id", id.clone()).finish(),
+            None => stanza.edit().remove("id").finish(),
+        }
     }
 
     /// What makes the one that is shown: the lowest is the best.
@@ -200,7 +207,7 @@ impl Room {
             Some("unavailable") => return self.client_leaves(now, client, &stanza, out),
             // Servers kick for an error in a room, and this one would be the account's.
             Some("error") => return,
-            Some("probe") => return self.answer_probe(client, &stanza, out),
+            Some("probe") => return self.client_probes(now, client, stanza, out),
             Some(_) => return out.push(Out::Relay(client, stanza)),
             None => {}
         }
@@ -316,11 +323,8 @@ impl Room {
             return self.show_all(with_own_jid(stanza, &self.session), out);
         }
         for attached in &self.attached {
-            let own = match &attached.id {
-                Some(id) => stanza.edit().set("id", id.clone()).finish(),
-                None => stanza.edit().remove("id").finish(),
-            };
-            out.push(Out::One(attached.client, Arc::new(with_own_jid(&own, &self.session))));
+            let own = with_own_jid(&attached.with_its_id(stanza), &self.session);
+            out.push(Out::One(attached.client, Arc::new(own)));
         }
     }
 
@@ -351,24 +355,6 @@ impl Room {
             let to = self.own_jid();
             out.push(Out::Up(Stanza::own(format!("<presence to='{}' id='{id}'>{content}</presence>", escape(&to)))));
             self.shown.content = Some(content);
-        }
-    }
-
-    /// A probe of an occupant is answered from what is known.
-    fn answer_probe(&mut self, client: ClientId, stanza: &Stanza, out: &mut Vec<Out>) {
-        let Some(asked) = stanza.to().and_then(|to| to.split_once('/').map(|(_, nick)| nick.to_owned())) else {
-            return;
-        };
-        if nick::same(&asked, &self.nick) {
-            if let Some(own) = &self.own {
-                out.push(Out::One(client, Arc::new(own.reflected(&self.session, stanza.id().as_deref()))));
-            }
-        } else if let Some(presence) = self.occupants.get(&asked) {
-            out.push(Out::One(client, presence.clone()));
-        } else {
-            let text =
-                format!("<presence from='{}' to='' type='unavailable'/>", escape(&format!("{}/{asked}", self.jid)));
-            out.push(Out::One(client, Arc::new(Shared::new(&Stanza::own(text), None))));
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
 use crate::muc::occupant::Occupants;
 use crate::muc::presence::{Attached, Shown};
+use crate::muc::probe::Probes;
 use crate::muc::resend::Resend;
 use crate::muc::self_presence::{SelfPresence, with_own_jid};
 use crate::muc::subject::Subject;
@@ -72,6 +73,7 @@ pub struct Room {
     pub(super) creator: Option<ClientId>,
     pub(super) shown: Shown,
     pub(super) entrance: Option<Entrance>,
+    pub(super) probes: Probes,
     pub(super) visibility: Visibility,
     pub(super) verified: Verified,
     pub(super) resend: Resend,
@@ -113,6 +115,7 @@ impl Room {
             creator: None,
             shown: Shown::default(),
             entrance: None,
+            probes: Probes::default(),
             visibility: Visibility::default(),
             verified: Verified::default(),
             resend: Resend::default(),
@@ -161,7 +164,12 @@ impl Room {
     /// How many things are kept for clients: their joins and what they sent behind them, and who sent what.
     pub fn kept_for_clients(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
-        waiting + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + self.authors.len()
+        waiting
+            + self.visibility.waiting()
+            + self.verified.waiting()
+            + self.attached.len()
+            + self.authors.len()
+            + self.probes.len()
     }
 
     /// How many others are in the room.
@@ -259,6 +267,7 @@ impl Room {
         self.creator = None;
         self.shown = Shown::default();
         self.entrance = None;
+        self.probes = Probes::default();
         self.visibility = Visibility::default();
         self.verified = Verified::default();
         self.resend.forget_sent();
@@ -312,7 +321,7 @@ impl Room {
 
     fn occupant_available(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
-        if self.is_shown_again(nick, &stanza) {
+        if self.is_shown_again(nick, &stanza) || self.answers_probe(now, nick, &stanza, out) {
             return;
         }
         match self.phase.clone() {
@@ -342,6 +351,9 @@ impl Room {
 
     fn occupant_unavailable(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
         let own = nick == self.nick && !matches!(self.phase, Phase::Joining { .. } | Phase::Out);
+        if self.answers_probe(now, nick, &stanza, out) {
+            return;
+        }
         if !own {
             self.occupants.unavailable(nick);
             self.history.author_left(nick);

@@ -33,11 +33,15 @@ pub const EXCEPTIONS: &[(&str, Rule)] = &[
     ("occupant-order", |_, _| true), // see `sorts_occupants`
     ("private-hint", private_hint),
     ("bare-leave", bare_leave),
+    (CLIENT_ERROR, |_, _| true), // see `play`: it changes what is sent, not what is seen
     ("delay-place", delay_place),
     ("leave-id", leave_id),
     ("missing-id", missing_id),
     ("ping-language", ping_language),
 ];
+
+/// With the server itself, a client does not send its errors into rooms.
+pub const CLIENT_ERROR: &str = "client-error";
 
 const DELAY: &str = "urn:xmpp:delay";
 const LEGACY_DELAY: &str = "jabber:x:delay";
