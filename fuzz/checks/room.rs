@@ -263,8 +263,8 @@ impl World {
                     self.give(input);
                 }
                 session::Output::Bookmarks(change) => self.give(Input::Bookmarks(*change)),
-                session::Output::Carbons(enabled) => {
-                    let input = Input::Carbons(client.id, enabled);
+                session::Output::Copied(copy) => {
+                    let input = Input::Copied(client.id, copy);
                     self.give(input);
                 }
                 session::Output::End(..) | session::Output::ClientError(..) | session::Output::ServerError(..) => {

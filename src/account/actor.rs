@@ -194,7 +194,7 @@ impl Actor {
             }
             ToAccount::Stanza { client, stanza, fresh, .. } => self.handle(Input::Stanza(client, stanza, fresh)),
             ToAccount::Unavailable { client, stanza, .. } => self.handle(Input::Unavailable(client, stanza)),
-            ToAccount::Carbons { client, enabled, .. } => self.handle(Input::Carbons(client, enabled)),
+            ToAccount::Copied { client, copy, .. } => self.handle(Input::Copied(client, copy)),
             ToAccount::Gone { client } => {
                 self.queues.remove(&client);
                 self.handle(Input::Gone(client));

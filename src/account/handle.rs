@@ -53,12 +53,12 @@ pub enum ToAccount {
         /// What it takes of the client's credit.
         credit: Credit,
     },
-    /// The client's server copies messages to it from now on (XEP-0280), or no longer. At first it does not.
-    Carbons {
+    /// The client's server has copied to it what the account session has sent (XEP-0280): the account knows whose it is.
+    Copied {
         /// The session.
         client: ClientId,
-        /// Whether it does.
-        enabled: bool,
+        /// The carbon.
+        copy: Stanza,
         /// What it takes of the client's credit.
         credit: Credit,
     },
@@ -98,7 +98,7 @@ impl ToAccount {
             ToAccount::Hello { client, .. }
             | ToAccount::Stanza { client, .. }
             | ToAccount::Unavailable { client, .. }
-            | ToAccount::Carbons { client, .. }
+            | ToAccount::Copied { client, .. }
             | ToAccount::Gone { client } => Some(*client),
             // Not of a client, or not about what it says.
             _ => None,
@@ -110,7 +110,7 @@ impl ToAccount {
         match self {
             ToAccount::Stanza { credit, .. }
             | ToAccount::Unavailable { credit, .. }
-            | ToAccount::Carbons { credit, .. } => credit.0.is_some(),
+            | ToAccount::Copied { credit, .. } => credit.0.is_some(),
             _ => true,
         }
     }
@@ -118,7 +118,9 @@ impl ToAccount {
     /// Bytes, for who shares them out; what is no stanza weighs nothing.
     pub fn size(&self) -> usize {
         match self {
-            ToAccount::Stanza { stanza, .. } | ToAccount::Unavailable { stanza, .. } => stanza.bytes().len(),
+            ToAccount::Stanza { stanza, .. }
+            | ToAccount::Unavailable { stanza, .. }
+            | ToAccount::Copied { copy: stanza, .. } => stanza.bytes().len(),
             _ => 0,
         }
     }
@@ -150,7 +152,7 @@ impl Allowance {
         if !message.has_credit()
             && let ToAccount::Stanza { credit, .. }
             | ToAccount::Unavailable { credit, .. }
-            | ToAccount::Carbons { credit, .. } = message
+            | ToAccount::Copied { credit, .. } = message
         {
             credit.0 = self.0.clone().try_acquire_many_owned(needed).ok();
         }

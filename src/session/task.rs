@@ -324,8 +324,8 @@ impl Relay {
                 Output::Unavailable(stanza) => {
                     self.waiting.push_back(ToAccount::Unavailable { client, stanza, credit: Credit::default() });
                 }
-                Output::Carbons(enabled) => {
-                    self.waiting.push_back(ToAccount::Carbons { client, enabled, credit: Credit::default() });
+                Output::Copied(copy) => {
+                    self.waiting.push_back(ToAccount::Copied { client, copy, credit: Credit::default() });
                 }
                 Output::Bookmarks(change) => self.waiting.push_back(ToAccount::Bookmarks(change)),
                 Output::Limited(limit) => info!(peer = %self.peer, jid = %self.jid(), limit, "limit met"),
