@@ -222,7 +222,7 @@ fn who_leaves_is_cut_off_or_joins_meanwhile_is_served_all_the_same() {
     assert_eq!(stage.account.kept_for_clients(), 3);
     stage.give(Input::Gone(A));
     assert_eq!(stage.account.kept_for_clients(), 1, "B alone");
-    stage.give(Input::Available(B, false));
+    stage.give(Input::Unavailable(B, Stanza::own("<presence type='unavailable'/>")));
     let b = stage.seen(B);
     assert!(b[0].contains("type='unavailable'") && b[0].contains("110") && b[1].starts_with("detached"), "{b:?}");
     stage.client(B, &join("nick", "b2"));
@@ -346,6 +346,8 @@ fn what_the_archive_does_not_tell_is_an_outage() {
     is_told(&mut stage);
     // The room itself is as it was, for who comes now.
     stage.client(A, &join("nick", "a2"));
+    // For the room to show its presence, a join waits no longer than so.
+    stage.pass(Duration::from_secs(5));
     assert_eq!(stage.seen(A).len(), 2 + 20 + 1);
 }
 

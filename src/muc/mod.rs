@@ -10,6 +10,7 @@ mod catch_up;
 mod challenge;
 pub mod codes;
 pub mod dismiss;
+mod entrance;
 pub mod history;
 pub mod invitations;
 pub mod item;
@@ -24,6 +25,7 @@ pub mod occupant;
 pub mod pace;
 mod presence;
 mod private;
+mod probe;
 mod repair;
 mod replay;
 mod resend;
@@ -133,8 +135,8 @@ pub enum Out {
     Relay(ClientId, Stanza),
     /// An IQ of an attached client, to be sent over the account session and its answer brought back.
     Ask(ClientId, Stanza),
-    /// The client's private message went up: a copy for each other attached client that wants such.
-    Copy(ClientId, Stanza),
+    /// Out on the account session: the client's message, of which the server may send its other clients copies.
+    Said(ClientId, Stanza),
     /// The client is no longer attached.
     Detached(ClientId),
     /// The client has met this limit.
