@@ -77,6 +77,7 @@ impl Room {
     /// The account gives the room up: attached clients are told as after an outage (110 and 333), who waits passes
     /// through. It does not go back by itself.
     pub fn give_up(&mut self, now: Now, out: &mut Vec<Out>) {
+        self.give_up_repair(now, out);
         self.tell_outage(out);
         for waiter in self.waiting.drain(..) {
             out.push(Out::Relay(waiter.client, waiter.join.stanza));
