@@ -1,5 +1,6 @@
-//! What a room's occupants cost in memory, by account: many accounts of one server in one large room, each with all its
-//! occupants. What is the same for all is stored once; printed is what each account has beside that.
+//! What a room's occupants and its history cost in memory, by account: many accounts of one server in one large room, each
+//! with all its occupants and its last messages. What is the same for all is stored once; printed is what each account has
+//! beside that.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::str::FromStr;
@@ -37,6 +38,8 @@ static COUNTING: Counting = Counting;
 
 const ACCOUNTS: usize = 200;
 const OCCUPANTS: usize = 1000;
+const MESSAGES: usize = 20;
+const BODY: usize = 1000;
 const ROOM: &str = "hall@muc.example";
 
 fn presence(nick: &str, session: &str, own: bool) -> Stanza {
@@ -49,10 +52,17 @@ fn presence(nick: &str, session: &str, own: bool) -> Stanza {
     ))
 }
 
+fn now() -> Now {
+    Now { at: Instant::now(), wall: OffsetDateTime::now_utc() }
+}
+
+fn session(n: usize) -> String {
+    format!("user{n}@example/0123456789abcdefghijkl")
+}
+
 /// An account that is in the room with all the others.
 fn inside(n: usize, settings: &Arc<Settings>) -> Account {
-    let now = Now { at: Instant::now(), wall: OffsetDateTime::UNIX_EPOCH };
-    let session = format!("user{n}@example/0123456789abcdefghijkl");
+    let (now, session) = (now(), session(n));
     let jid = FullJid::from_str(&session).expect("a full JID");
     let mut account = Account::new(jid, settings.clone(), Duration::from_secs(10));
     let mut outputs = Vec::new();
@@ -75,6 +85,19 @@ fn inside(n: usize, settings: &Arc<Settings>) -> Account {
     account
 }
 
+/// The room's messages come to the account.
+fn hears(n: usize, account: &mut Account) {
+    for message in 0..2 * MESSAGES {
+        let body = format!("{message} {}", "x".repeat(BODY));
+        let stanza = format!(
+            "<message from='{ROOM}/occupant number {message}' to='{}' type='groupchat' id='m{message}'><body>{body}</body>\
+             <stanza-id xmlns='urn:xmpp:sid:0' by='{ROOM}' id='0123-{message}'/></message>",
+            session(n)
+        );
+        account.handle(now(), Input::FromServer(Stanza::own(stanza)), &mut Vec::new());
+    }
+}
+
 fn main() {
     let settings = Arc::new(Settings::default());
     let mut accounts = Vec::with_capacity(ACCOUNTS);
@@ -88,6 +111,18 @@ fn main() {
         "{ACCOUNTS} accounts in a room of {OCCUPANTS}: the first takes {} bytes an occupant, each further one {further} \
          (aim: at most 64); {} KiB in all",
         one / OCCUPANTS,
+        all / 1024
+    );
+    let begin = BYTES.load(Ordering::Relaxed);
+    hears(0, &mut accounts[0]);
+    let one = BYTES.load(Ordering::Relaxed) - begin;
+    accounts.iter_mut().enumerate().skip(1).for_each(|(n, account)| hears(n, account));
+    let all = BYTES.load(Ordering::Relaxed) - begin;
+    println!(
+        "{MESSAGES} messages of {BODY} characters in its history: the first takes {} bytes a message, each further one {} \
+         (aim: at most 64); {} KiB in all",
+        one / MESSAGES,
+        (all - one) / ((ACCOUNTS - 1) * MESSAGES),
         all / 1024
     );
     drop(accounts);

@@ -291,6 +291,10 @@ pub struct Rooms {
     pub max_rooms: usize,
     /// Clients of one account attached to one room at most.
     pub max_attached: usize,
+    /// Bytes that all accounts together may keep of their rooms.
+    pub memory: usize,
+    /// Bytes that one account may keep of its rooms.
+    pub memory_per_account: usize,
     /// Whether accounts' bookmarks are followed.
     pub bookmarks: bool,
 }

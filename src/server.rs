@@ -153,6 +153,8 @@ pub fn registry(
         max_rooms: rooms.max_rooms,
         max_attached: rooms.max_attached,
         kept: Kept::default(),
+        memory: rooms.memory,
+        memory_per_account: rooms.memory_per_account,
         bookmarks: rooms.bookmarks,
     });
     // A server that is told the clients' addresses counts for itself (S3).

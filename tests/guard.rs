@@ -385,12 +385,12 @@ async fn s03_kept_keys_are_tried_once() {
     let connector = Connector {
         domain: Arc::new(domain),
         store: store.clone(),
-        pace: Arc::new(tokio::sync::Semaphore::new(1)),
+        pace: Arc::default(),
         timeout: PATIENCE,
         guard: Guard::new(config.limits.logins, [("localhost".to_owned(), true)]),
         dead_keys: DeadKeys::default(),
     };
-    let open = |session: &jid::FullJid| connector.clone().open(session.clone());
+    let open = |session: &jid::FullJid| connector.clone().open(session.clone(), tokio::sync::watch::channel(true).1);
 
     let alice = keep("alice", "old");
     let error = open(&alice).await.expect_err("a wrong password");
@@ -411,7 +411,7 @@ async fn s03_kept_keys_are_tried_once() {
     // After a login with the right password they are tried again, and success forgives.
     let connector =
         Connector { guard: Guard::new(config.limits.logins, [("localhost".to_owned(), true)]), ..connector };
-    let open = |session: &jid::FullJid| connector.clone().open(session.clone());
+    let open = |session: &jid::FullJid| connector.clone().open(session.clone(), tokio::sync::watch::channel(true).1);
     keep("alice", &password("alice"));
     connector.dead_keys.remove(&alice.to_bare());
     connector.dead_keys.remove(&bob.to_bare());

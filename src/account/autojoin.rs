@@ -134,15 +134,18 @@ impl Account {
         let Some((bookmark, _)) = self.bookmarks.autojoin(jid) else { return };
         let bookmark = bookmark.clone();
         if !self.rooms.contains_key(jid) {
-            if self.rooms.len() >= self.settings.max_rooms {
-                return out.push(Output::Limited("rooms.max_rooms: a bookmarked room is not joined"));
+            if let Some([_, why]) = self.is_full_for(now, jid) {
+                return out.push(Output::Limited(why));
             }
+            self.takes_up(jid);
             let new = self.new_room(jid);
             self.rooms.insert(jid.to_owned(), new);
         }
         let localpart = self.jid.node().map(|node| node.as_str());
         let known = bookmark.nick.as_deref().or(reserved.as_deref());
-        let nick = known.or(self.bookmarks.last_nick(jid)).or(localpart).unwrap_or_default().to_owned();
+        let lost = self.rooms.get(jid).filter(|room| room.is_lost()).map(Room::nick).filter(|nick| !nick.is_empty());
+        let last = lost.or(self.bookmarks.last_nick(jid));
+        let nick = known.or(last).or(localpart).unwrap_or_default().to_owned();
         let Some(found) = self.rooms.get_mut(jid) else { return };
         let mut outs = Vec::new();
         found.autojoin(now, &nick, bookmark.password.clone(), &mut outs);

@@ -98,7 +98,7 @@ fn a_login_fetches_them_and_the_rooms_are_joined() {
     let up = stage.up();
     let [join] = &presences(&up)[..] else { panic!("one join, not {up:#?}") };
     assert!(join.contains("to='room@muc.example/Nick'") && join.contains("<password>p&amp;w</password>"), "{join}");
-    assert!(join.contains("<show>away</show>") && join.contains("maxstanzas='20'"), "{join}");
+    assert!(join.contains("<show>away</show>") && join.contains("maxstanzas='100'"), "{join}");
     // Somebody has made the room just now by this: nobody is there to configure it.
     stage.let_in("Nick", "<status code='201'/>");
     let up = stage.up();
@@ -205,6 +205,7 @@ fn when_the_bookmark_goes_the_account_leaves_and_who_is_attached_sees_it() {
     for turned_off in [false, true] {
         let mut stage = in_by_bookmark();
         stage.client(A, &join("nick", "a1"));
+        stage.reflect();
         stage.forget();
         if turned_off {
             publish(&mut stage, false)
@@ -241,6 +242,7 @@ fn gone_and_come_again_is_nothing() {
 fn a_client_that_leaves_a_bookmarked_room_is_detached_no_more() {
     let mut stage = in_by_bookmark();
     stage.client(A, &join("nick", "a1"));
+    stage.reflect();
     stage.forget();
     stage.client(A, &leave("user"));
     assert!(stage.seen(A)[0].contains("'110'"));
@@ -419,7 +421,7 @@ fn a_bookmark_that_comes_while_the_account_session_is_away_waits_for_it() {
     stage.client(A, &join("nick", "a1"));
     stage.give(Input::SessionLost);
     // Its join was not answered, and it does not want it any more.
-    stage.give(Input::Available(A, false));
+    stage.give(Input::Unavailable(A, Stanza::own("<presence type='unavailable'/>")));
     stage.forget();
     let seen = event(&Stanza::own(told("", &item(ROOM, true, "")))).unwrap();
     stage.give(Input::Bookmarks(seen));
@@ -456,4 +458,35 @@ fn what_the_operator_has_it_leave_it_does_not_go_back_to_until_a_client_joins() 
     stage.give(Input::Gone(A));
     stage.pass(Duration::from_secs(60 * 24 * 3600));
     assert_eq!(standing(&stage), Some(true), "bookmarked as before");
+}
+
+#[test]
+fn s20_a_bookmarked_room_that_takes_too_much_is_given_up_and_not_joined_again() {
+    let mut stage = Stage::with(Settings { bookmarks: true, memory_per_account: 64 << 10, ..Settings::default() });
+    stage.give(Input::LoggedIn);
+    stage.give(Input::SessionUp(None));
+    answer_all(&mut stage, &item(ROOM, true, ""), "");
+    stage.let_in("user", "");
+    stage.forget();
+    let x = "<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='participant'/></x>";
+    for n in 0..8 {
+        let status = "s".repeat(10_000);
+        stage.server(&format!("<presence from='{ROOM}/{n}' to='{SESSION}'><status>{status}</status>{x}</presence>"));
+    }
+    let up = stage.up();
+    assert!(up[1].contains("type='unavailable'") && presences(&up).len() == 1, "{up:?}");
+    stage.server(&gone("").replace("/nick'", "/user'"));
+    assert_eq!(stage.account.rooms().count(), 0);
+    stage.pass(Duration::from_secs(100));
+    assert!(presences(&stage.up()).is_empty());
+    // A new bookmark is not enough, while there is no memory for it.
+    publish(&mut stage, false);
+    stage.pass(Duration::from_secs(20));
+    publish(&mut stage, true);
+    let up = stage.up();
+    assert!(
+        up.iter().any(|line| line == "limited rooms.memory_per_account: a bookmarked room is not joined"),
+        "{up:?}"
+    );
+    assert!(presences(&up).is_empty());
 }

@@ -32,7 +32,12 @@ impl Account {
         if let Some(room) = self.rooms.get_mut(bare) {
             let mut outs = Vec::new();
             room.from_room(now, stanza, &mut outs);
-            return self.spread(now, bare, outs, out);
+            let grown = room.recount();
+            self.spread(now, bare, outs, out);
+            if grown {
+                self.keep_to_budget(now, bare, out);
+            }
+            return;
         }
         if stanza.is_presence() {
             return self.leave_unwanted(bare, &stanza, out);
@@ -65,7 +70,11 @@ impl Account {
             if let Some((client, answer)) = self.iqs.answered(&stanza) {
                 let own = self.clients.get(&client).map(|known| known.jid.as_str());
                 let listed = own.and_then(|own| item::list_with_own_jid(&answer, &self.session, own));
-                out.push(to_one(client, listed.as_ref().unwrap_or(&answer)));
+                out.push(match answer.to() {
+                    Some(_) => to_one(client, listed.as_ref().unwrap_or(&answer)),
+                    // What the account's own server refuses bears none (Prosody).
+                    None => Output::Client(client, ToClient::Own(answer.bytes().clone())),
+                });
             } else if self.reserved_nick(now, &stanza, out) {
                 // It is joined with that.
             } else if let Some(room) = self.rooms.get_mut(bare) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::account::account::{Account, Link, Output, to_one};
 use crate::account::handle::ToClient;
+use crate::account::memory::Short;
 use crate::muc::join::Join;
 use crate::muc::{ClientId, Now};
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
@@ -24,6 +25,8 @@ pub(super) struct Limits {
     pub(super) announced: Option<usize>,
     /// When the account session was last replaced by another.
     conflict: Option<Instant>,
+    /// When its rooms had more to keep than it may.
+    pub(super) short: Short,
 }
 
 impl Account {
@@ -40,12 +43,28 @@ impl Account {
         true
     }
 
-    /// A join to one room too many passes through. True if it does.
-    pub(super) fn is_full(&mut self, client: ClientId, room: &str, stanza: &Stanza, out: &mut Vec<Output>) -> bool {
-        if self.rooms.len() < self.settings.max_rooms {
-            return false;
+    /// Why the account cannot be in that room too, if it cannot: for the log, of a client's join or of a bookmark.
+    pub(super) fn is_full_for(&self, now: Now, room: &str) -> Option<[&'static str; 2]> {
+        if !self.rooms.contains_key(room) && self.rooms.len() >= self.settings.max_rooms {
+            return Some([
+                "rooms.max_rooms: a join passes through",
+                "rooms.max_rooms: a bookmarked room is not joined",
+            ]);
         }
-        out.push(Output::Client(client, ToClient::Limited("rooms.max_rooms: a join passes through")));
+        self.lacks_memory_for(now, room)
+    }
+
+    /// A join to one room too many passes through. True if it does.
+    pub(super) fn is_full(
+        &mut self,
+        now: Now,
+        client: ClientId,
+        room: &str,
+        stanza: &Stanza,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some([why, _]) = self.is_full_for(now, room) else { return false };
+        out.push(Output::Client(client, ToClient::Limited(why)));
         self.pass(client, room, stanza.clone(), true, out);
         true
     }

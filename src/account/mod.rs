@@ -22,6 +22,7 @@ mod incoming;
 mod iq;
 pub mod keys;
 mod limits;
+mod memory;
 mod own;
 mod owners;
 mod pace;

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::limits::RawLimits;
-use super::units::Time;
+use super::units::{Size, Time};
 use super::{Auth, ListenTls, LogFormat, Show, UpstreamTls};
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,6 +72,8 @@ pub(super) struct RawRooms {
     pub(super) connect_timeout: Option<Time>,
     pub(super) max_rooms: Option<usize>,
     pub(super) max_attached: Option<usize>,
+    pub(super) memory: Option<Size>,
+    pub(super) memory_per_account: Option<Size>,
     pub(super) bookmarks: Option<bool>,
 }
 

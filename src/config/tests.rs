@@ -71,6 +71,11 @@ fn limits_fit_each_other() {
     assert_eq!(few.byte_rate, Some(Rate { per_second: 5, burst: 4 << 20 }));
     let error = load("connections = 20\nconnections_per_address = 21").unwrap_err().to_string();
     assert!(error.contains("limits.connections_per_address 21 is out of bounds"), "{error}");
+    let rooms = |rooms: &str| Config::from_toml(&format!("{FILE}\n{rooms}"), &in_file());
+    let memory = rooms("[rooms]\nmemory = '1 MiB'").unwrap().rooms;
+    assert_eq!((memory.memory, memory.memory_per_account), (1 << 20, 1 << 20));
+    let error = rooms("[rooms]\nmemory = '1 MiB'\nmemory_per_account = '2 MiB'").unwrap_err().to_string();
+    assert!(error.contains("rooms.memory_per_account 2097152 is out of bounds"), "{error}");
     let file = FILE.replace("auth = \"mixed\"", "auth = \"mixed\"\nproxy_protocol = ['10.0.0.0/8', '::1/128']");
     let config = Config::from_toml(&file, &in_file()).unwrap();
     assert!(config.listen[1].proxy_protocol[0].contains(&"10.1.2.3".parse::<std::net::IpAddr>().unwrap()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jid::DomainPart;
 
 use super::raw::{Raw, RawDomain, RawListen, RawLog, RawRooms, RawUpstream};
-use super::units::Time;
+use super::units::{Size, Time};
 use super::{
     Address, Auth, Config, ConfigError, Domain, Listen, ListenTls, Log, LogFormat, Rooms, Show, Upstream, UpstreamTls,
     limits,
@@ -219,16 +219,21 @@ pub(super) fn at_least_a_millisecond(key: &str, value: Option<Time>, default: Du
 
 fn rooms(raw: &RawRooms) -> Result<Rooms> {
     let seconds = Duration::from_secs;
+    let size = |value: Option<Size>| value.map(|Size(n)| n);
+    let memory = within("rooms.memory", size(raw.memory), 1 << 30, 64 << 10, 1 << 40)?;
+    let per_account = size(raw.memory_per_account);
     Ok(Rooms {
         join_timeout: at_least_a_millisecond("rooms.join_timeout", raw.join_timeout, seconds(60))?,
         leave_grace: raw.leave_grace.map_or(seconds(10), |Time(t)| t),
         verify_after: at_least_a_millisecond("rooms.verify_after", raw.verify_after, seconds(15 * 60))?,
         offline_ttl: raw.offline_ttl.map_or(seconds(7 * 86400), |Time(t)| t),
         detached_presence: raw.detached_presence.unwrap_or(Show::Away),
-        history: within("rooms.history", raw.history, 20, 0, 10_000)?,
+        history: within("rooms.history", raw.history, 100, 0, 10_000)?,
         connect_timeout: at_least_a_millisecond("rooms.connect_timeout", raw.connect_timeout, seconds(10))?,
         max_rooms: within("rooms.max_rooms", raw.max_rooms, 200, 1, 100_000)?,
         max_attached: within("rooms.max_attached", raw.max_attached, 64, 1, 100_000)?,
+        memory,
+        memory_per_account: within("rooms.memory_per_account", per_account, memory.min(128 << 20), 64 << 10, memory)?,
         bookmarks: raw.bookmarks.unwrap_or(true),
     })
 }

@@ -1,11 +1,36 @@
-//! How much memory one room may have (S20): its history and its occupants' presences.
+//! How much memory one room may have (S20): its history and its occupants' presences. And how much it has, for the
+//! budgets of the account and the process; what happens beyond those is the account's to say.
 
-use crate::muc::room::Room;
+use crate::muc::kept;
+use crate::muc::memory::{Memory, Share};
+use crate::muc::room::{Phase, Room};
+use crate::muc::{ClientId, Now, Out};
 use crate::xmpp::ns;
 use crate::xmpp::stanza::Stanza;
 
 /// Bytes kept of one room of one account.
 const MOST: usize = 16 << 20;
+/// What an account has of each occupant and message beside what it shares (`benches/occupants.rs`).
+const LISTED: usize = 56;
+/// What a room takes with nobody and nothing in it.
+const EMPTY: usize = 2048;
+/// A room is looked at again when it has grown by so much.
+const STEP: usize = 4096;
+
+/// What is counted of a room.
+#[derive(Debug)]
+pub(super) struct Footprint {
+    /// What no other account has.
+    own: Share,
+    /// All of it, as it was last looked at, in steps.
+    seen: usize,
+}
+
+impl Footprint {
+    pub(super) fn new(memory: &Memory) -> Self {
+        Footprint { own: memory.share(EMPTY), seen: 0 }
+    }
+}
 
 impl Room {
     /// Bytes kept of the room.
@@ -13,9 +38,66 @@ impl Room {
         self.history.bytes() + self.occupants.bytes()
     }
 
+    /// Of them, those of the history.
+    pub fn history_bytes(&self) -> usize {
+        self.history.bytes()
+    }
+
+    fn own_bytes(&self) -> usize {
+        let own = self.own.as_ref().map_or(0, |own| own.bytes());
+        let room = self.room_presence.as_ref().map_or(0, |presence| presence.len());
+        EMPTY + LISTED * (self.occupants.len() + self.history.len()) + own + room + self.subject.bytes()
+    }
+
+    /// All that it takes, as if no other account shared anything of it.
+    pub fn footprint(&self) -> usize {
+        self.bytes() + kept::BESIDE * (self.occupants.len() + self.history.len()) + self.own_bytes()
+    }
+
+    /// Counts what it takes anew; whether that is more than the last time.
+    pub fn recount(&mut self) -> bool {
+        self.footprint.own.hold(self.own_bytes());
+        let seen = self.footprint().next_multiple_of(STEP);
+        std::mem::replace(&mut self.footprint.seen, seen) < seen
+    }
+
+    /// Forgets the history; whether there was any.
+    pub fn drop_history(&mut self) -> bool {
+        let any = !self.history.is_empty();
+        while self.history.forget_oldest() {}
+        self.recount();
+        any
+    }
+
+    /// The clients whose joins are not answered yet.
+    pub fn waiting_clients(&self) -> impl Iterator<Item = ClientId> {
+        self.waiting.iter().map(|waiter| waiter.client)
+    }
+
+    /// The account gives the room up: attached clients are told as after an outage (110 and 333), who waits passes
+    /// through. It does not go back by itself.
+    pub fn give_up(&mut self, now: Now, out: &mut Vec<Out>) {
+        self.give_up_repair(now, out);
+        self.tell_outage(out);
+        for waiter in self.waiting.drain(..) {
+            out.push(Out::Relay(waiter.client, waiter.join.stanza));
+            out.extend(waiter.held.into_iter().map(|stanza| Out::Relay(waiter.client, stanza)));
+        }
+        self.put_out = true;
+        self.forget();
+        if self.is_entering() || self.is_joined() {
+            self.start_leave(now, out);
+        }
+    }
+
     /// Beyond its budget the oldest history goes first. If the occupants alone are too many, only who the one is that
     /// came or changed now (`newest`) is kept, not what it says of itself; in the end not even that.
     pub(super) fn keep_to_budget(&mut self, newest: Option<&str>) {
+        if self.put_out && matches!(self.phase, Phase::Leaving { .. }) {
+            // What still comes is nobody's.
+            self.occupants.clear();
+            while self.history.forget_oldest() {}
+        }
         self.keep_within(MOST, newest);
     }
 

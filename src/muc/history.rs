@@ -1,7 +1,10 @@
 //! The room's recent messages (XEP-0045 §7.2.13), kept to be shown to clients that attach later as the room would
-//! show them: with its stamp (XEP-0203), which never changes once given.
+//! show them: with its stamp (XEP-0203), which never changes once given. What the accounts in a room got alike is
+//! stored once; the stamps are each account's own.
 
 mod historic;
+mod message;
+mod missed;
 mod request;
 mod retraction;
 mod sender;
@@ -13,23 +16,25 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use self::historic::{Keeping, stanza_id};
+use self::message::{Message, Stamped};
+pub use self::missed::Missed;
 pub use self::request::Request;
 pub use self::retraction::Retraction;
 use crate::muc::codes::Item;
+use crate::muc::kept::Kept;
 use crate::xml::element::Tree;
 use crate::xml::writer::escape;
 use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
+/// How many messages a room shows at a join, if nobody has set another number: Prosody and ejabberd.
+const USUAL: usize = 20;
+
 #[derive(Debug)]
 struct Entry {
     stamp: OffsetDateTime,
-    /// Who wrote it, as long as whoever has that nick is the same person; none for the room itself.
-    author: Option<String>,
-    /// The room tells who wrote it, but that is not known yet.
-    unnamed: bool,
-    message: Arc<Shared>,
+    message: Message,
 }
 
 /// The messages kept.
@@ -37,8 +42,15 @@ struct Entry {
 pub struct History {
     entries: VecDeque<Entry>,
     most: usize,
+    /// How many the room itself shows, as far as it has.
+    length: usize,
     bytes: usize,
     keeping: Keeping,
+    /// The room, as soon as it has said anything.
+    room: Box<str>,
+    kept: Kept,
+    /// The account's domain.
+    domain: Box<str>,
 }
 
 /// When a message came, and how.
@@ -55,9 +67,21 @@ pub struct Arrival<'a> {
 }
 
 impl History {
-    /// A log of at most `most` messages.
+    /// A log of at most `most` messages, for one account alone.
     pub fn new(most: usize) -> Self {
-        History { entries: VecDeque::new(), most, bytes: 0, keeping: Keeping::Unknown }
+        History::sharing(most, Kept::default(), "")
+    }
+
+    /// The same; what the accounts of `domain` got alike is stored once, in `kept`.
+    pub fn sharing(most: usize, kept: Kept, domain: &str) -> Self {
+        let (room, domain) = (Box::default(), domain.into());
+        let length = most.min(USUAL);
+        History { entries: VecDeque::new(), most, length, bytes: 0, keeping: Keeping::Unknown, room, kept, domain }
+    }
+
+    /// Another one of the same room and account, of at most `most` messages.
+    fn empty(&self, most: usize) -> History {
+        History::sharing(most, self.kept.clone(), &self.domain)
     }
 
     /// How the room's service keeps its own.
@@ -87,31 +111,38 @@ impl History {
         if self.most == 0 || !keeps {
             return;
         }
+        if *self.room != *room {
+            self.room = room.into();
+        }
         let given = if arrival.old { given_stamp(room, tree) } else { None };
-        let (stamp, message) = match given {
-            // A copy, so that it does not pin the read buffer it came in.
-            Some(stamp) => (stamp, stanza.edit().finish()),
-            // Whatever stamp a live message bears, somebody else gave it.
-            None => {
-                let sender = arrival.sender.map(|item| sender::named(item, self.keeping)).unwrap_or_default();
-                let fractions = self.keeping == Keeping::Queue;
-                let delay = delay(room, arrival.wall, fractions);
-                (rounded(arrival.wall, fractions), stanza.edit().append(&sender).append(&delay).finish())
-            }
-        };
-        if self.entries.len() == self.most {
+        // Whatever stamp a live message bears, somebody else gave it.
+        let by = if given.is_some() { Stamped::ByRoom } else { Stamped::Here { fractions: self.has_fractions() } };
+        let stamp = by.at(given.unwrap_or(arrival.wall));
+        let sender = arrival.sender.filter(|_| given.is_none()).map(|item| sender::named(item, self.keeping));
+        let named = sender.filter(|sender| !sender.is_empty()).map(|sender| stanza.edit().append(&sender).finish());
+        let nick = arrival.author.unwrap_or_default();
+        let delivered = self.kept.one(&self.domain, nick, named.as_ref().unwrap_or(stanza));
+        let mut message = Message::new(delivered, stanza, room, stamp, by);
+        message.by_nick = arrival.author.is_some();
+        message.unnamed = !arrival.old && arrival.sender.is_some_and(|item| item.jid.is_none());
+        if arrival.old && self.length < self.most {
+            self.length = self.length.max(self.entries.len() + 1);
+        }
+        if self.entries.len() == self.length {
             self.forget_oldest();
         }
-        let author = arrival.author.map(str::to_owned);
-        let unnamed = !arrival.old && arrival.sender.is_some_and(|item| item.jid.is_none());
-        self.bytes += message.bytes().len();
-        self.entries.push_back(Entry { stamp, author, unnamed, message: Arc::new(Shared::new(&message, None)) });
+        self.bytes += message.len();
+        self.entries.push_back(Entry { stamp, message });
+    }
+
+    /// Whether stamps given here are finer than seconds, as the room's own are.
+    fn has_fractions(&self) -> bool {
+        self.keeping == Keeping::Queue
     }
 
     /// What a client is shown that asked so, oldest first: of several limits the narrowest.
     pub fn select(&self, request: &Request, wall: OffsetDateTime) -> Vec<Arc<Shared>> {
-        let fractions = self.keeping == Keeping::Queue;
-        let oldest = request.oldest(wall).map(|oldest| rounded(oldest, fractions));
+        let oldest = request.oldest(wall).map(|oldest| rounded(oldest, self.has_fractions()));
         let mut chars = request.maxchars.unwrap_or(usize::MAX);
         let newest_first = self.entries.iter().rev();
         let chosen = newest_first
@@ -122,7 +153,7 @@ impl History {
                 chars = left.unwrap_or(0);
                 left.is_some()
             });
-        let mut messages: Vec<_> = chosen.map(|e| e.message.clone()).collect();
+        let mut messages: Vec<_> = chosen.map(|e| e.message.shown(&self.room, e.stamp)).collect();
         messages.reverse();
         messages
     }
@@ -130,19 +161,20 @@ impl History {
     /// Whoever had that nick is gone, or has another: who takes it cannot retract what the former wrote.
     pub fn author_left(&mut self, nick: &str) {
         for entry in &mut self.entries {
-            entry.author.take_if(|author| author == nick);
+            entry.message.by_nick &= entry.message.nick() != nick;
         }
     }
 
     /// Who is in the room is known now: names the senders of messages that came before that.
     pub fn name_senders(&mut self, sender: impl Fn(&str) -> Option<Item>) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.unnamed) {
-            let Some(item) = entry.author.as_deref().and_then(&sender) else { continue };
-            let stanza = Stanza::own(entry.message.bytes().to_vec());
-            let named = Shared::new(&stanza.edit().append(&sender::named(&item, self.keeping)).finish(), None);
-            self.bytes = self.bytes - entry.message.len() + named.len();
-            entry.message = Arc::new(named);
-            entry.unnamed = item.jid.is_none();
+        for at in 0..self.entries.len() {
+            let message = &self.entries[at].message;
+            let Some(item) = message.author().filter(|_| message.unnamed).and_then(&sender) else { continue };
+            let named = sender::named(&item, self.keeping);
+            if !named.is_empty() {
+                self.change(at, &message.stanza().edit().append(&named).finish());
+            }
+            self.entries[at].message.unnamed = item.jid.is_none();
         }
     }
 
@@ -152,14 +184,21 @@ impl History {
         if self.keeping == Keeping::Queue {
             return;
         }
-        for entry in &mut self.entries {
-            if let Some(hidden) = sender::hidden(&entry.message) {
-                self.bytes = self.bytes - entry.message.len() + hidden.len();
-                entry.message = Arc::new(hidden);
+        for at in 0..self.entries.len() {
+            if let Some(hidden) = sender::hidden(&self.entries[at].message.stanza()) {
+                self.change(at, &hidden);
                 // Told again if the room becomes non-anonymous again.
-                entry.unnamed = true;
+                self.entries[at].message.unnamed = true;
             }
         }
+    }
+
+    /// Another stanza in the place of one.
+    fn change(&mut self, at: usize, stanza: &Stanza) {
+        let message = &mut self.entries[at].message;
+        let before = message.len();
+        message.becomes(self.kept.one(&self.domain, message.nick(), stanza));
+        self.bytes = self.bytes - before + message.len();
     }
 
     fn retract(&mut self, room: &str, author: Option<&str>, retraction: &Retraction) {
@@ -170,26 +209,36 @@ impl History {
             }
             let Ok(tree) = Tree::parse(entry.message.bytes()) else { return false };
             if stanza_id(&tree, room).as_deref() == Some(&retraction.id) {
-                return retraction.moderated || entry.author.as_deref() == author;
+                return retraction.moderated || entry.message.author() == author;
             }
             let root = tree.root();
             let own_id = root.child("origin-id", ns::STANZA_ID).and_then(|c| c.attr("id")).or(root.attr("id"));
-            !retraction.moderated && entry.author.as_deref() == author && own_id.as_deref() == Some(&retraction.id)
+            !retraction.moderated && entry.message.author() == author && own_id.as_deref() == Some(&retraction.id)
         };
         let Some(at) = self.entries.iter().position(is_it) else { return };
-        let Some(entry) = self.entries.remove(at) else { return };
-        self.bytes -= entry.message.len();
-        let Some(tombstone) = retraction.tombstone.as_deref().filter(|_| self.keeping == Keeping::Archive) else {
-            return;
-        };
-        let Some(message) = in_place_of(&entry.message, room, tombstone) else { return };
-        self.bytes += message.len();
-        self.entries.insert(at, Entry { message: Arc::new(message), ..entry });
+        let tombstone = retraction.tombstone.as_deref().filter(|_| self.keeping == Keeping::Archive);
+        match tombstone.and_then(|tombstone| in_place_of(&self.entries[at].message.stanza(), room, tombstone)) {
+            Some(instead) => self.change(at, &instead),
+            None => {
+                let gone = self.entries.remove(at);
+                self.bytes -= gone.map_or(0, |entry| entry.message.len());
+            }
+        }
     }
 
     /// Bytes kept.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Forgets the oldest message; false if there is none.
@@ -201,7 +250,7 @@ impl History {
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        *self = History::new(self.most);
+        *self = self.empty(self.most);
     }
 }
 
@@ -213,8 +262,7 @@ fn given_stamp(room: &str, tree: &Tree<'_>) -> Option<OffsetDateTime> {
 }
 
 /// The message with `content` instead of all but its addresses and the room's own marks.
-fn in_place_of(message: &Shared, room: &str, content: &str) -> Option<Shared> {
-    let stanza = Stanza::own(message.bytes().to_vec());
+fn in_place_of(stanza: &Stanza, room: &str, content: &str) -> Option<Stanza> {
     let tree = stanza.tree().ok()?;
     let mut edit = stanza.edit();
     let mut at = None;
@@ -228,7 +276,7 @@ fn in_place_of(message: &Shared, room: &str, content: &str) -> Option<Shared> {
         }
     }
     let at = at?;
-    Some(Shared::new(&edit.splice(at..at, content).finish(), None))
+    Some(edit.splice(at..at, content).finish())
 }
 
 /// The mark of a delayed message of a room. ejabberd writes fractions of seconds into it.

@@ -6,21 +6,27 @@ mod actor;
 pub mod authors;
 mod autojoin;
 mod budget;
+mod catch_up;
 mod challenge;
 pub mod codes;
 pub mod dismiss;
+mod entrance;
 pub mod history;
+pub mod invitations;
 pub mod item;
 pub mod join;
 pub mod kept;
 mod leave;
 mod membership;
+pub mod memory;
 mod message;
 mod nick;
 pub mod occupant;
 pub mod pace;
 mod presence;
 mod private;
+mod probe;
+mod repair;
 mod replay;
 mod resend;
 pub mod room;
@@ -63,7 +69,8 @@ pub struct Settings {
     pub leave_grace: Duration,
     /// How long the account stays in a room that no client is attached to.
     pub offline_ttl: Duration,
-    /// How many messages of a room are kept for clients that attach later.
+    /// How many messages of a room are kept at most for clients that attach later: as many as it shows the account at a
+    /// join, or 20.
     pub history: usize,
     /// After so long without a word from a room it is asked whether the account is in it.
     pub verify_after: Duration,
@@ -73,8 +80,12 @@ pub struct Settings {
     pub max_rooms: usize,
     /// How many clients of the account may be in one room.
     pub max_attached: usize,
-    /// What all accounts keep of their rooms' occupants.
+    /// What all accounts keep of their rooms.
     pub kept: Kept,
+    /// How many bytes that may be.
+    pub memory: usize,
+    /// How many bytes of its rooms one account may keep.
+    pub memory_per_account: usize,
     /// Whether the account's bookmarks are fetched and followed.
     pub bookmarks: bool,
 }
@@ -94,11 +105,13 @@ impl Default for Settings {
             leave_grace: Duration::from_secs(10),
             offline_ttl: Duration::from_secs(7 * 24 * 3600),
             verify_after: Duration::from_secs(15 * 60),
-            history: 20,
+            history: 100,
             detached_presence: Some("away"),
             max_rooms: 200,
             max_attached: 64,
             kept: Kept::default(),
+            memory: 1 << 30,
+            memory_per_account: 128 << 20,
             bookmarks: false,
         }
     }
@@ -122,8 +135,8 @@ pub enum Out {
     Relay(ClientId, Stanza),
     /// An IQ of an attached client, to be sent over the account session and its answer brought back.
     Ask(ClientId, Stanza),
-    /// The client's private message went up: a copy for each other attached client that wants such.
-    Copy(ClientId, Stanza),
+    /// Out on the account session: the client's message, of which the server may send its other clients copies.
+    Said(ClientId, Stanza),
     /// The client is no longer attached.
     Detached(ClientId),
     /// The client has met this limit.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use indexmap::IndexSet;
 
-use crate::muc::kept::{Kept, Present};
+use crate::muc::kept::{Delivered, Kept};
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
@@ -22,7 +22,7 @@ pub struct Occupants {
 
 /// One occupant; a room has one of each nick.
 #[derive(Debug)]
-struct ByNick(Arc<Present>);
+struct ByNick(Arc<Delivered>);
 
 impl Borrow<str> for ByNick {
     fn borrow(&self) -> &str {
@@ -46,7 +46,7 @@ impl Eq for ByNick {}
 
 impl ByNick {
     fn len(&self) -> usize {
-        self.0.nick.len() + self.0.presence.len()
+        self.0.nick.len() + self.0.stanza.len()
     }
 }
 
@@ -79,12 +79,23 @@ impl Occupants {
 
     /// One occupant's presence.
     pub fn get(&self, nick: &str) -> Option<&Arc<Shared>> {
-        self.by_nick.get(nick).map(|known| &known.0.presence)
+        self.by_nick.get(nick).map(|known| &known.0.stanza)
     }
 
     /// All presences, in order.
     pub fn presences(&self) -> impl Iterator<Item = &Arc<Shared>> {
-        self.by_nick.iter().map(|known| &known.0.presence)
+        self.by_nick.iter().map(|known| &known.0.stanza)
+    }
+
+    /// Nicks and presences, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Shared>)> {
+        self.by_nick.iter().map(|known| (&*known.0.nick, &known.0.stanza))
+    }
+
+    /// All of them; none is left.
+    pub fn take(&mut self) -> Occupants {
+        let none = Occupants::new(self.kept.clone(), &self.domain);
+        std::mem::replace(self, none)
     }
 
     /// Whether it is so with every presence.
@@ -98,7 +109,7 @@ impl Occupants {
             .by_nick
             .iter()
             .filter_map(|known| {
-                let changed = change(&known.0.nick, &as_stanza(&known.0.presence))?;
+                let changed = change(&known.0.nick, &as_stanza(&known.0.stanza))?;
                 Some((known.0.nick.clone(), changed))
             })
             .collect();

@@ -3,19 +3,35 @@
 
 use std::sync::Arc;
 
-use crate::muc::join::{Join, payload};
+use crate::muc::join::{Join, Waiter, payload};
 use crate::muc::presence::Attached;
 use crate::muc::room::{Phase, Room};
 use crate::muc::self_presence::Extra;
 use crate::muc::{ClientId, Now, Out, nick};
 use crate::xmpp::shared::Shared;
+use crate::xmpp::stanza::Stanza;
 
 impl Room {
     /// The entry is over: who waited is served, in the order of asking, then what they sent meanwhile is taken up.
     pub(super) fn joined(&mut self, now: Now, out: &mut Vec<Out>) {
         let keep = matches!(self.phase, Phase::Entering { keep: true, .. });
         self.phase = Phase::Joined;
-        if self.waiting.is_empty() {
+        if let Some(held) = self.reconcile(now, out) {
+            self.settled_in(now, keep, held, out);
+        }
+    }
+
+    /// The account is in the room, and whoever was attached before knows what has changed. `held`: what those have sent
+    /// meanwhile.
+    pub(super) fn settled_in(&mut self, now: Now, keep: bool, held: Vec<(ClientId, Stanza)>, out: &mut Vec<Out>) {
+        self.serve_or_leave(now, keep, out);
+        for (client, stanza) in held {
+            self.from_client(now, client, stanza, out);
+        }
+    }
+
+    fn serve_or_leave(&mut self, now: Now, keep: bool, out: &mut Vec<Out>) {
+        if self.waiting.is_empty() && self.attached.is_empty() {
             if !keep && !self.stays() {
                 // Nobody is left who wanted it.
                 return self.start_leave(now, out);
@@ -33,11 +49,11 @@ impl Room {
 
     /// Lets in who has waited, in the order of asking, then takes up what they sent meanwhile.
     pub(super) fn serve_waiting(&mut self, now: Now, out: &mut Vec<Out>) {
-        let waiters: Vec<_> = self.waiting.drain(..).collect();
         let mut held = Vec::new();
-        for waiter in waiters {
-            held.push((waiter.client, waiter.held));
-            self.attach(now, waiter.client, waiter.join, out);
+        while self.phase == Phase::Joined && self.repair.is_none() && !self.waits_for_its_presence(now, out) {
+            let Some(mut waiter) = self.waiting.pop_front() else { break };
+            held.push((waiter.client, std::mem::take(&mut waiter.held)));
+            self.attach(now, waiter, out);
         }
         for (client, stanzas) in held {
             for stanza in stanzas {
@@ -47,15 +63,17 @@ impl Room {
     }
 
     /// Attaches a client to the room the account is in.
-    pub(super) fn attach(&mut self, now: Now, client: ClientId, join: Join, out: &mut Vec<Out>) {
+    fn attach(&mut self, now: Now, waiter: Waiter, out: &mut Vec<Out>) {
+        let Waiter { client, join, shown, .. } = waiter;
         self.leave_at = None;
         self.empty_since = None;
         let created = self.unconfigured && self.creator.is_none();
         if created {
             self.creator = Some(client);
         }
+        let since = self.shown.next();
+        self.attached.push(shown.unwrap_or_else(|| Attached::new(client, &payload(&join.stanza), since)));
         self.replay(now, client, &join, created, out);
-        self.attached.push(Attached::new(client, &payload(&join.stanza)));
         self.heard(client);
         self.audience = self.attached.iter().map(|a| a.client).collect();
         self.present_best(now, None, out);
@@ -72,6 +90,7 @@ impl Room {
         shown.extend(self.history.select(&join.history, now.wall));
         shown.push(self.subject.show(&self.jid));
         out.push(Out::Many(client, shown));
+        self.is_known_by(client, &join.stanza);
     }
 
     /// To every attached client.
@@ -81,7 +100,7 @@ impl Room {
 
     /// To every attached client.
     pub(super) fn show_shared(&self, frame: Arc<Shared>, out: &mut Vec<Out>) {
-        if !self.audience.is_empty() {
+        if !self.audience.is_empty() && self.repair.is_none() {
             out.push(Out::All(self.audience.clone(), frame));
         }
     }

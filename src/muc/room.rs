@@ -7,13 +7,18 @@ use std::time::{Duration, Instant};
 
 use crate::muc::authors::Authors;
 use crate::muc::autojoin::Autojoin;
+use crate::muc::budget::Footprint;
 use crate::muc::challenge::Challenge;
 use crate::muc::codes::{self, Departure, MucUser};
+use crate::muc::entrance::Entrance;
 use crate::muc::history::{History, Keeping};
+use crate::muc::invitations::Invitations;
 use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
 use crate::muc::occupant::Occupants;
 use crate::muc::presence::{Attached, Shown};
+use crate::muc::probe::Probes;
+use crate::muc::repair::Repair;
 use crate::muc::resend::Resend;
 use crate::muc::self_presence::{SelfPresence, with_own_jid};
 use crate::muc::subject::Subject;
@@ -26,7 +31,7 @@ use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::{Kind, Stanza};
 
 /// What a client may send to a room whose join is not answered yet, in stanzas.
-const MOST_HELD: usize = 256;
+pub(super) const MOST_HELD: usize = 256;
 
 /// Where the account's membership stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct Room {
     pub(super) session: String,
     pub(super) settings: Arc<Settings>,
     pub(super) nick: String,
+    /// The nick to go back with, if a client's join with another one fails.
+    pub(super) usual_nick: Option<String>,
     pub(super) phase: Phase,
     pub(super) waiting: VecDeque<Waiter>,
     pub(super) attached: Vec<Attached>,
@@ -66,6 +73,7 @@ pub struct Room {
     pub(super) history: History,
     /// Who sent what: errors go to the author alone.
     pub(super) authors: Authors,
+    pub(super) invitations: Invitations,
     /// What the room has asked before it answers the join.
     pub(super) challenge: Option<Challenge>,
     /// The room was created by our join and is not configured yet (201).
@@ -73,9 +81,13 @@ pub struct Room {
     /// The client that was told so.
     pub(super) creator: Option<ClientId>,
     pub(super) shown: Shown,
+    pub(super) entrance: Option<Entrance>,
+    pub(super) probes: Probes,
     pub(super) visibility: Visibility,
     pub(super) verified: Verified,
     pub(super) resend: Resend,
+    /// The account goes back to the room, and its clients do not know that it was away.
+    pub(super) repair: Option<Repair>,
     /// The account leaves then, if that client is still online.
     pub(super) leave_at: Option<(Instant, ClientId)>,
     /// What that client said at its leave.
@@ -88,6 +100,7 @@ pub struct Room {
     pub(super) put_out: bool,
     /// The wait before the next attempt to go back.
     pub(super) retry_wait: Duration,
+    pub(super) footprint: Footprint,
     id_prefix: String,
     ids_made: u64,
 }
@@ -100,6 +113,7 @@ impl Room {
             jid: jid.to_owned(),
             session: session.to_owned(),
             nick: String::new(),
+            usual_nick: None,
             phase: Phase::Out,
             waiting: VecDeque::new(),
             attached: Vec::new(),
@@ -108,21 +122,26 @@ impl Room {
             room_presence: None,
             own: None,
             subject: Subject::default(),
-            history: History::new(settings.history),
+            history: History::sharing(settings.history, settings.kept.clone(), domain(session)),
             authors: Authors::default(),
+            invitations: Invitations::default(),
             challenge: None,
             unconfigured: false,
             creator: None,
             shown: Shown::default(),
+            entrance: None,
+            probes: Probes::default(),
             visibility: Visibility::default(),
             verified: Verified::default(),
             resend: Resend::default(),
+            repair: None,
             leave_at: None,
             parting: None,
             empty_since: None,
             autojoin: None,
             put_out: false,
             retry_wait: FIRST_RETRY,
+            footprint: Footprint::new(settings.kept.memory()),
             id_prefix,
             ids_made: 0,
             settings,
@@ -142,6 +161,11 @@ impl Room {
     /// Whether the account is in the room, as far as the room said.
     pub fn is_joined(&self) -> bool {
         matches!(self.phase, Phase::Joined | Phase::Entering { .. })
+    }
+
+    /// Whether the account is on its way into the room.
+    pub fn is_entering(&self) -> bool {
+        matches!(self.phase, Phase::Joining { .. } | Phase::Entering { .. })
     }
 
     /// The attached clients.
@@ -164,10 +188,12 @@ impl Room {
         !self.waiting.is_empty()
     }
 
-    /// How many things are kept for clients: their joins and what they sent behind them, and who sent what.
+    /// How many things are kept for clients: their joins and what they sent behind them, who sent what, who invited whom.
     pub fn kept_for_clients(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
-        waiting + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + self.authors.len()
+        let held = self.repair.as_ref().map_or(0, Repair::held);
+        let sent = self.authors.len() + self.invitations.len() + self.probes.len();
+        waiting + held + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + sent
     }
 
     /// How many others are in the room.
@@ -189,6 +215,7 @@ impl Room {
     /// A client's stanza to this room or to an occupant of it.
     pub fn from_client(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
         if self.is_attached(client) {
+            let Some(stanza) = self.hold_for_repair(client, stanza, out) else { return };
             return self.from_attached(now, client, stanza, out);
         }
         if self.answers_challenge(client, &stanza) {
@@ -241,14 +268,16 @@ impl Room {
             out.push(Out::Limited(client, "rooms.max_attached: a join is refused"));
             return;
         }
-        if self.phase == Phase::Joined {
+        if self.phase == Phase::Joined && self.repair.is_none() {
+            self.waiting.push_back(Waiter::new(client, join));
             if !self.asks_for_jids(now, out) {
-                return self.attach(now, client, join, out);
+                return self.serve_waiting(now, out);
             }
             self.leave_at = None;
             self.empty_since = None;
+            return;
         }
-        self.waiting.push_back(Waiter { client, join, held: Vec::new() });
+        self.waiting.push_back(Waiter::new(client, join));
         if matches!(self.phase, Phase::Out | Phase::Lost { .. }) {
             self.start_join(now, out);
         }
@@ -262,15 +291,19 @@ impl Room {
         self.subject = Subject::default();
         self.history.clear();
         self.authors.clear();
+        self.invitations.clear();
         self.challenge = None;
         self.unconfigured = false;
         self.creator = None;
         self.shown = Shown::default();
+        self.entrance = None;
+        self.probes = Probes::default();
         self.visibility = Visibility::default();
         self.verified = Verified::default();
         self.resend.forget_sent();
         self.leave_at = None;
         self.parting = None;
+        self.recount();
     }
 
     // ---- from the room
@@ -282,6 +315,7 @@ impl Room {
         if !stanza.is_type("error") {
             self.hears(now);
         }
+        let Some(stanza) = self.while_catching_up(now, stanza, out) else { return };
         match stanza.kind() {
             Kind::Presence => self.room_presence(now, nick, stanza, out),
             Kind::Message => self.room_message(now, nick, stanza, out),
@@ -319,7 +353,7 @@ impl Room {
 
     fn occupant_available(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
-        if self.is_shown_again(nick, &stanza) {
+        if self.is_shown_again(nick, &stanza) || self.answers_probe(now, nick, &stanza, out) {
             return;
         }
         self.leaves_nick_to_sibling(nick, &user);
@@ -329,12 +363,14 @@ impl Room {
                 self.entered(now, nick, stanza.edit().finish(), &user, keep, asker, out);
             }
             Phase::Entering { .. } | Phase::Joined if nick == self.nick => {
-                let shared = with_own_jid(&stanza, &self.session);
                 if let Some(own) = &mut self.own {
                     own.update(item::settled(&stanza, false).unwrap_or_else(|| stanza.edit().finish()));
                 }
                 self.look_again();
-                self.show_all(shared, out);
+                self.show_own(&stanza, out);
+                if let Some(id) = stanza.id() {
+                    self.presence_answered(now, &id, out);
+                }
             }
             _ => {
                 let shared = Arc::new(actor::shared(&stanza, &self.session));
@@ -348,6 +384,9 @@ impl Room {
 
     fn occupant_unavailable(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
         let own = nick == self.nick && !matches!(self.phase, Phase::Joining { .. } | Phase::Out);
+        if self.answers_probe(now, nick, &stanza, out) {
+            return;
+        }
         if !own {
             self.occupants.unavailable(nick);
             self.history.author_left(nick);
@@ -371,6 +410,7 @@ impl Room {
             return self.show_all(shared, out);
         }
         let leaving = matches!(self.phase, Phase::Leaving { .. });
+        let held = self.end_repair();
         self.show_all(shared, out);
         self.detach_all(out);
         match Departure::read(&user) {
@@ -380,6 +420,9 @@ impl Room {
                 self.put_out |= departure == Departure::Removed;
                 self.left(now, out);
             }
+        }
+        for (client, stanza) in held {
+            self.from_client(now, client, stanza, out);
         }
     }
 
@@ -398,6 +441,7 @@ impl Room {
         }
         if let Some(id) = answers {
             self.nick_refused(now, &id, out);
+            self.presence_answered(now, &id, out);
         }
     }
 
@@ -417,8 +461,11 @@ impl Room {
         let leave = self.leave_at.map(|(at, _)| at);
         let resend = self.resend.deadline().filter(|_| joined);
         let seen = self.visibility.deadline();
-        let waits = [phase, leave, self.shown.reconsider_at(), seen, empty, self.verify_at(), resend];
-        waits.into_iter().flatten().min()
+        let entrance = self.entrance.as_ref().map(Entrance::deadline);
+        let shown = [self.shown.reconsider_at(), seen, entrance];
+        let waits = [phase, leave, empty, self.verify_at(), resend, self.catch_up_until()];
+        let waits = waits.into_iter().chain(shown);
+        waits.flatten().min()
     }
 
     /// Time has passed.
@@ -435,7 +482,9 @@ impl Room {
             }
             _ => {}
         }
+        self.tick_catch_up(now, out);
         self.tick_visibility(now, out);
+        self.tick_entrance(now, out);
         self.tick_leave(now, out);
         self.tick_presence(now, out);
         self.tick_verify(now, out);

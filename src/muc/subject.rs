@@ -27,6 +27,11 @@ pub fn is_subject(tree: &Tree<'_>) -> bool {
 }
 
 impl Subject {
+    /// Bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.len())
+    }
+
     /// The subject as our own join was shown it.
     pub fn at_join(&mut self, stanza: &Stanza, tree: &Tree<'_>) {
         let root = tree.root();

@@ -4,7 +4,6 @@ use crate::muc::codes::Item;
 use crate::muc::history::Keeping;
 use crate::xml::writer::escape;
 use crate::xmpp::ns;
-use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
 /// What the service adds to a message of the occupant with this item, if anything is known of that.
@@ -34,8 +33,7 @@ pub(super) fn named(item: &Item, keeping: Keeping) -> String {
 }
 
 /// The message without that, as Prosody shows it when the room has become anonymous; `None` if it does not tell.
-pub(super) fn hidden(message: &Shared) -> Option<Shared> {
-    let stanza = Stanza::own(message.bytes().to_vec());
+pub(super) fn hidden(stanza: &Stanza) -> Option<Stanza> {
     let tree = stanza.tree().ok()?;
     let telling = tree.root().children().filter(|c| {
         c.is("x", ns::MUC_USER) && c.children().any(|item| item.is("item", ns::MUC_USER) && item.attr("jid").is_some())
@@ -44,6 +42,5 @@ pub(super) fn hidden(message: &Shared) -> Option<Shared> {
     if cuts.is_empty() {
         return None;
     }
-    let hidden = cuts.into_iter().fold(stanza.edit(), |edit, range| edit.cut(range)).finish();
-    Some(Shared::new(&hidden, None))
+    Some(cuts.into_iter().fold(stanza.edit(), |edit, range| edit.cut(range)).finish())
 }

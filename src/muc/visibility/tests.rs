@@ -413,3 +413,6 @@ fn s18_history_names_its_authors_only_while_the_room_is_not_anonymous() {
 
 #[path = "together_tests.rs"]
 mod together;
+
+#[path = "history_together_tests.rs"]
+mod history_together;
