@@ -678,3 +678,6 @@ mod autojoins;
 
 #[path = "entrance_tests.rs"]
 mod entrances;
+
+#[path = "muji_tests.rs"]
+mod calls;

@@ -83,6 +83,7 @@ impl Room {
     }
 
     fn detach(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
+        let in_call = self.attached.iter().any(|a| a.client == client && a.call.is_some());
         self.attached.retain(|a| a.client != client);
         self.visibility.forget_client(client);
         self.probes.forget_client(client);
@@ -91,7 +92,11 @@ impl Room {
         if self.attached.is_empty() {
             self.empty_since = Some(now.at);
         }
-        self.presence_gone(now);
+        match in_call {
+            // Nobody is to call one who is not there.
+            true => self.shown.reconsider_at_once(now.at),
+            false => self.presence_gone(now),
+        }
     }
 
     /// All are out: the room, or its service, said so.

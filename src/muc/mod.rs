@@ -20,6 +20,7 @@ mod leave;
 mod membership;
 pub mod memory;
 mod message;
+mod muji;
 mod nick;
 pub mod occupant;
 pub mod pace;

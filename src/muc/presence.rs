@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::muc::entrance::Entrance;
 use crate::muc::join::{Join, payload};
+use crate::muc::muji;
 use crate::muc::pace::Pace;
 use crate::muc::room::Room;
 use crate::muc::self_presence::with_own_jid;
@@ -26,8 +27,10 @@ pub(super) struct Attached {
     rank: u8,
     priority: i8,
     presence: Stanza,
+    /// The call that it is in (XEP-0272).
+    pub(super) call: Option<Box<str>>,
     /// The highest of all is the presence that came last.
-    since: u64,
+    pub(super) since: u64,
     /// Grows with what it sends: the highest of all was heard last.
     heard: u64,
     /// The id of its presence, as far as the room has shown it: each presence of the own occupant bears it.
@@ -41,7 +44,7 @@ impl Attached {
     pub(super) fn new(client: ClientId, presence: &Stanza, since: u64) -> Self {
         let id = presence.id().map(|id| id.into_owned());
         let (rank, priority, presence, under_way) = (0, 0, presence.clone(), VecDeque::new());
-        let mut attached = Attached { client, rank, priority, presence, since, heard: 0, id, under_way };
+        let mut attached = Attached { client, rank, priority, presence, call: None, since, heard: 0, id, under_way };
         attached.update(&attached.presence.clone(), since);
         attached
     }
@@ -76,6 +79,7 @@ impl Attached {
             _ => 1,
         };
         self.priority = text("priority").and_then(|p| p.trim().parse().ok()).unwrap_or(0);
+        self.call = muji::call(presence);
         self.presence = presence.clone();
     }
 }
@@ -89,6 +93,8 @@ pub(super) struct Shown {
     renaming: Option<Renaming>,
     /// How many presences clients have sent.
     updates: u64,
+    /// Whose call is in it.
+    caller: Option<ClientId>,
 }
 
 /// A client's request for another nick, and what was true before it: if it is refused, its presence counts for nothing.
@@ -154,8 +160,8 @@ fn best_of<'a>(all: impl Iterator<Item = &'a Attached>) -> Option<&'a Attached> 
 
 impl Room {
     /// The presence that the room is to be shown.
-    pub(super) fn best_presence(&self) -> Option<&Stanza> {
-        self.best().map(|best| &best.presence)
+    pub(super) fn best_presence(&self) -> Option<Stanza> {
+        self.best().map(|best| self.with_call(&best.presence))
     }
 
     /// Also that of a client that is only just entering.
@@ -197,6 +203,9 @@ impl Room {
     /// What the room is shown of the account now, as a presence without address.
     pub(super) fn shown_presence(&self) -> Stanza {
         let content = self.shown.content.as_deref().unwrap_or_default();
+        if let Some(best) = self.best_presence().filter(|best| best.content() == content) {
+            return best;
+        }
         let of_client = self.best().into_iter().chain(&self.attached).find(|a| a.presence.content() == content);
         of_client.map_or_else(|| Stanza::own(format!("<presence>{content}</presence>")), |a| a.presence.clone())
     }
@@ -243,11 +252,12 @@ impl Room {
             self.shown.reconsider(now.at + self.settings.leave_grace);
             return;
         };
-        if self.shown.content.as_deref() != Some(best.presence.content()) {
-            let (best_client, presence) = (best.client, best.presence.clone());
+        let (best_client, presence) = (best.client, self.with_call(&best.presence));
+        if self.shown.content.as_deref() != Some(presence.content()) {
+            let callers = [self.caller_client(), self.shown.caller];
             match self.shown.pace.take(now.at) {
                 Ok(()) => {
-                    let own = update.filter(|(client, _)| *client == best_client);
+                    let own = update.filter(|(c, _)| *c == best_client || callers.contains(&Some(*c)));
                     self.present(&presence, own, out);
                     if own.is_some() {
                         // The room reflects it.
@@ -291,6 +301,7 @@ impl Room {
     /// The same, under that id.
     pub(super) fn present_as(&mut self, presence: &Stanza, id: String, out: &mut Vec<Out>) {
         self.shown.content = Some(presence.content().to_owned());
+        self.shown.caller = self.caller_client();
         out.push(Out::Up(presence.edit().set("to", self.own_jid()).set("id", id).remove("from").finish()));
     }
 

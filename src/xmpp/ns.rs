@@ -54,6 +54,8 @@ pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub const CAPS: &str = "http://jabber.org/protocol/caps";
 /// Jingle (XEP-0166).
 pub const JINGLE: &str = "urn:xmpp:jingle:1";
+/// Multiparty Jingle (XEP-0272), as clients write it.
+pub const MUJI: [&str; 2] = ["http://telepathy.freedesktop.org/muji", "urn:xmpp:jingle:muji:0"];
 /// In-band bytestreams (XEP-0047).
 pub const IBB: &str = "http://jabber.org/protocol/ibb";
 /// SOCKS5 bytestreams (XEP-0065).
