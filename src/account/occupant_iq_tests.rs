@@ -134,3 +134,16 @@ fn an_empty_place_shows_capabilities_that_can_be_asked_for() {
     let up = stage.up();
     assert!(up[0].contains("type='result'") && up[0].contains(&format!("node='{node}'")), "{up:?}");
 }
+
+#[test]
+fn a_session_that_an_occupant_has_begun_stays_with_who_was_asked_first() {
+    let mut stage = three();
+    let jingle = |action: &str| format!("<jingle xmlns='{JINGLE}' action='{action}' sid='theirs'/>");
+    let begun = stage.asked("other", "set", "1", &jingle("session-initiate"));
+    assert_eq!(who(begun.clone()), [B], "the one heard last");
+    stage.answers(B, "other", &begun[0].1, "");
+    // Another client is heard meanwhile.
+    stage.client(A, &chat("m2"));
+    assert_eq!(who(stage.asked("other", "set", "2", &jingle("transport-info"))), [B]);
+    assert_eq!(who(stage.asked("other", "set", "3", &jingle("x").replace("theirs", "another"))), [A]);
+}
