@@ -321,5 +321,7 @@ async fn a_room_that_is_destroyed_during_the_join_is_not_joined() {
         let out = client.expect("</presence>").await;
         assert!(out.contains("<destroy") && out.contains("elsewhere@") && out.contains("110"), "{out}");
     }
+    // Longer than the first wait before going back would be.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     stage.no_more_is_held();
 }

@@ -279,6 +279,18 @@ fn a_leave_that_turns_out_to_be_a_quit_keeps_the_account() {
 }
 
 #[test]
+fn a_leave_counts_no_more_when_another_client_has_joined_since() {
+    let mut stage = Stage::joined();
+    stage.client(A, &leave("nick"));
+    stage.client(B, &join("nick", "b1"));
+    stage.reflect();
+    stage.give(Input::Gone(B));
+    stage.forget();
+    stage.pass(Duration::from_secs(60));
+    assert!(!stage.up().iter().any(|up| up.contains("unavailable")), "B was cut off, and may be back");
+}
+
+#[test]
 fn one_rename_for_all_and_errors_for_the_asker_only() {
     let mut stage = Stage::joined();
     stage.client(B, &join("nick", "b1"));
