@@ -178,10 +178,7 @@ fn after_an_outage_rooms_are_taken_up_in_turn_those_that_clients_wait_for_first(
         }
     }
     stage.give(Input::SessionLost);
-    stage.client(
-        A,
-        &format!("<presence to='r039@muc.example/n' id='a1'><x xmlns='http://jabber.org/protocol/muc'/></presence>"),
-    );
+    stage.client(A, "<presence to='r039@muc.example/n' id='a1'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
     stage.pass(Duration::from_secs(9));
     stage.forget();
     stage.give(Input::SessionUp(None));
