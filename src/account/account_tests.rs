@@ -170,7 +170,7 @@ fn the_first_client_joins_the_account_and_is_served_in_order() {
     stage.give(Input::SessionUp(None));
     let up = stage.up();
     assert_eq!(up.len(), 1);
-    assert!(up[0].contains("maxstanzas='20'"), "{up:?}");
+    assert!(up[0].contains("maxstanzas='100'"), "{up:?}");
     stage.let_in("nick", "<status code='201'/>");
     let seen = stage.seen(A);
     assert_eq!(seen.len(), 4, "{seen:#?}");
@@ -642,3 +642,6 @@ mod resent;
 mod memory;
 #[path = "presence_tests.rs"]
 mod presences;
+
+#[path = "repair_tests.rs"]
+mod repair;

@@ -96,7 +96,7 @@ fn a_login_fetches_them_and_the_rooms_are_joined() {
     let up = stage.up();
     let [join] = &presences(&up)[..] else { panic!("one join, not {up:#?}") };
     assert!(join.contains("to='room@muc.example/Nick'") && join.contains("<password>p&amp;w</password>"), "{join}");
-    assert!(join.contains("<show>away</show>") && join.contains("maxstanzas='20'"), "{join}");
+    assert!(join.contains("<show>away</show>") && join.contains("maxstanzas='100'"), "{join}");
     // Somebody has made the room just now by this: nobody is there to configure it.
     stage.let_in("Nick", "<status code='201'/>");
     let up = stage.up();

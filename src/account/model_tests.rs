@@ -1,5 +1,7 @@
 //! A model of a room's service, and random histories: whatever happens in whatever order, each attached client's view
-//! is that of a client that had joined the room itself, and it sees every message once, in the room's order.
+//! is that of a client that had joined the room itself, and it sees every message once, in the room's order. Nobody is
+//! shown a real JID that is not to be seen then, and who joins is shown all that are; a bookmark brings the account into the
+//! room, and its removal out of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::str::FromStr;
@@ -23,10 +25,51 @@ const ROLES: [&str; 3] = ["moderator", "participant", "visitor"];
 struct View {
     inside: bool,
     occupants: BTreeMap<String, String>,
+    /// Real JIDs of others, as far as shown.
+    jids: BTreeMap<String, String>,
     own: String,
     /// The number of the last live message.
     last: Option<u64>,
     joins_open: usize,
+}
+
+/// What the room has told the account session so far of what it may see.
+#[derive(Debug, Default)]
+struct Told {
+    inside: bool,
+    moderator: bool,
+    non_anonymous: bool,
+}
+
+impl Told {
+    fn sees_jids(&self) -> bool {
+        self.inside && (self.moderator || self.non_anonymous)
+    }
+
+    fn read(&mut self, stanza: &Stanza) {
+        let tree = stanza.tree().unwrap();
+        let user = crate::muc::codes::MucUser::read(&tree);
+        self.non_anonymous = (self.non_anonymous || user.has(172)) && !user.has(173);
+        if !stanza.is_presence() || !user.has(110) || user.has(303) || stanza.is_type("error") {
+            return;
+        }
+        if stanza.is_type("unavailable") {
+            *self = Told::default();
+            return;
+        }
+        // A join again need not repeat what is known of the room.
+        self.non_anonymous = if self.inside { self.non_anonymous } else { user.has(100) };
+        self.inside = true;
+        self.moderator = user.items[0].role.as_deref() == Some("moderator");
+    }
+}
+
+/// What must be, in the end, because of the bookmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Must {
+    BeIn,
+    BeOut,
+    Either,
 }
 
 struct World {
@@ -37,6 +80,11 @@ struct World {
     occupants: BTreeMap<String, String>,
     own: Option<String>,
     messages: u64,
+    non_anonymous: bool,
+    told: Told,
+    /// There is an autojoin bookmark.
+    bookmark: bool,
+    must: Must,
     up: VecDeque<Stanza>,
     down: VecDeque<String>,
     connected: bool,
@@ -49,18 +97,20 @@ struct World {
 }
 
 impl World {
+    /// In every other world there are bookmarks.
     fn new(seed: u64) -> Self {
+        let settings = Settings { bookmarks: seed.is_multiple_of(2), ..Settings::default() };
         World {
-            account: Account::new(
-                FullJid::from_str(SESSION).unwrap(),
-                Arc::new(Settings::default()),
-                Duration::from_secs(10),
-            ),
+            account: Account::new(FullJid::from_str(SESSION).unwrap(), Arc::new(settings), Duration::from_secs(10)),
             now: Now { at: Instant::now(), wall: OffsetDateTime::UNIX_EPOCH },
             random: StdRng::seed_from_u64(seed),
             occupants: BTreeMap::new(),
             own: None,
             messages: 0,
+            non_anonymous: false,
+            told: Told::default(),
+            bookmark: false,
+            must: Must::Either,
             up: VecDeque::new(),
             down: VecDeque::new(),
             connected: false,
@@ -96,7 +146,7 @@ impl World {
                 self.log.push(format!("client {} sees {}", client.0, String::from_utf8_lossy(&out)));
                 let stanza = Stanza::own(out.to_vec());
                 if let Some(view) = self.views.get_mut(&client.0) {
-                    view.see(&stanza);
+                    view.see(&stanza, self.told.sees_jids());
                 }
             }
             // Pass-through is another world; the view of such a client is its own stream's.
@@ -107,9 +157,18 @@ impl World {
 
     // ---- the service
 
+    fn sees_jids(&self) -> bool {
+        let role = self.own.as_ref().and_then(|own| self.occupants.get(own));
+        self.non_anonymous || role.is_some_and(|role| role == "moderator")
+    }
+
     fn presence(&self, nick: &str, role: &str, codes: &str) -> String {
         let own = self.own.as_deref() == Some(nick);
-        let (jid, own) = if own { (format!(" jid='{SESSION}'"), "<status code='110'/>") } else { (String::new(), "") };
+        let (jid, own) = match own {
+            true => (format!(" jid='{SESSION}'"), "<status code='110'/>"),
+            false if self.sees_jids() => (format!(" jid='{nick}@real/x'"), ""),
+            false => (String::new(), ""),
+        };
         format!(
             "<presence from='{ROOM}/{nick}' to='{SESSION}'><x xmlns='http://jabber.org/protocol/muc#user'>\
              <item affiliation='none' role='{role}'{jid}/>{codes}{own}</x></presence>"
@@ -146,7 +205,56 @@ impl World {
         } else if stanza.is_message() && stanza.is_type("groupchat") && self.own.is_some() {
             let own = self.own.clone().unwrap_or_default();
             self.broadcast(&own);
+        } else if stanza.is_iq() {
+            self.serve_iq(stanza, &to);
         }
+    }
+
+    fn serve_iq(&mut self, stanza: &Stanza, to: &str) {
+        let id = stanza.id().unwrap_or_default().into_owned();
+        let text = String::from_utf8(stanza.bytes().to_vec()).unwrap();
+        let from = if to.is_empty() { String::new() } else { format!(" from='{to}'") };
+        let role = ROLES.iter().find(|role| text.contains(&format!("<item role='{role}'/>")));
+        let moderator = self.own.as_ref().is_some_and(|own| self.occupants[own] == "moderator");
+        let result = if let Some(role) = role.filter(|_| moderator) {
+            let listed = self.occupants.iter().filter(|(_, r)| r == role);
+            let items: String =
+                listed.map(|(nick, role)| format!("<item nick='{nick}' jid='{nick}@real/x' role='{role}'/>")).collect();
+            format!("<query xmlns='http://jabber.org/protocol/muc#admin'>{items}</query>")
+        } else if text.contains("<items node='urn:xmpp:bookmarks:1'/>") {
+            let items = if self.bookmark { items(true) } else { "<items node='urn:xmpp:bookmarks:1'/>".to_owned() };
+            format!("<pubsub xmlns='http://jabber.org/protocol/pubsub'>{items}</pubsub>")
+        } else if text.contains("urn:xmpp:ping")
+            && self.own.as_ref().is_some_and(|own| to.ends_with(&format!("/{own}")))
+        {
+            String::new()
+        } else {
+            let error = "<error type='cancel'><not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+            self.down.push_back(format!("<iq{from} to='{SESSION}' id='{id}' type='error'>{error}</iq>"));
+            return;
+        };
+        self.down.push_back(format!("<iq{from} to='{SESSION}' id='{id}' type='result'>{result}</iq>"));
+    }
+
+    /// The person sets a bookmark, or takes it away.
+    fn bookmarks(&mut self) {
+        if !self.account.settings.bookmarks {
+            return;
+        }
+        self.bookmark = !self.bookmark;
+        self.must = if self.bookmark { Must::BeIn } else { Must::BeOut };
+        let event = format!(
+            "<message from='user@example'><event xmlns='http://jabber.org/protocol/pubsub#event'>{}</event></message>",
+            items(self.bookmark)
+        );
+        self.log.push(format!("bookmark: {}", self.bookmark));
+        if self.connected {
+            return self.down.push_back(event);
+        }
+        // Without an account session it is a client's stream that tells.
+        let stanza = Stanza::own(event);
+        let change = crate::account::bookmarks::event(&stanza).unwrap();
+        self.give(Input::Bookmarks(change));
     }
 
     fn serve_presence(&mut self, stanza: &Stanza, nick: String) {
@@ -170,7 +278,8 @@ impl World {
                 self.own = Some(nick.clone());
                 self.occupants.insert(nick.clone(), "participant".into());
                 self.down.extend(others);
-                self.tell(self.presence(&nick, "participant", ""));
+                let code = if self.non_anonymous { "<status code='100'/>" } else { "" };
+                self.tell(self.presence(&nick, "participant", code));
                 self.tell(format!("<message from='{ROOM}' to='{SESSION}' type='groupchat'><subject/></message>"));
             }
             Some(own) if own != nick => {
@@ -181,8 +290,16 @@ impl World {
                 self.tell(self.presence(&nick, &role, ""));
             }
             Some(own) => {
+                let joins = Join::read(stanza).is_some();
+                let others = self.occupants.iter().filter(|(nick, _)| joins && **nick != own);
+                let others: Vec<String> = others.map(|(n, r)| self.presence(n, r, "")).collect();
+                self.down.extend(others);
                 let role = self.occupants.get(&own).cloned().unwrap_or_default();
-                self.tell(self.presence(&own, &role, ""));
+                let presence = self.presence(&own, &role, "").replace(" to=", &format!(" id='{id}' to="));
+                self.tell(presence);
+                if joins {
+                    self.tell(format!("<message from='{ROOM}' to='{SESSION}' type='groupchat'><subject/></message>"));
+                }
             }
         }
     }
@@ -219,7 +336,24 @@ impl World {
         }
     }
 
+    /// Somebody changes the account's role, or who may see JIDs.
+    fn administrate(&mut self) {
+        if let (Some(own), true) = (self.own.clone(), self.random.random_range(0..3) > 0) {
+            let role = *ROLES.choose(&mut self.random).unwrap();
+            self.occupants.insert(own.clone(), role.into());
+            self.tell(self.presence(&own, role, ""));
+        } else {
+            self.non_anonymous = !self.non_anonymous;
+            let code = if self.non_anonymous { 172 } else { 173 };
+            let x = format!("<x xmlns='http://jabber.org/protocol/muc#user'><status code='{code}'/></x>");
+            self.tell(format!("<message from='{ROOM}' to='{SESSION}' type='groupchat'>{x}</message>"));
+        }
+    }
+
     fn put_out(&mut self, code: &str) {
+        if code == "307" && self.must == Must::BeIn {
+            self.must = Must::Either;
+        }
         if let Some(own) = self.own.clone() {
             self.tell(self.gone(&own, "", &format!("<status code='{code}'/>")));
             self.occupants.remove(&own);
@@ -228,7 +362,9 @@ impl World {
     }
 
     fn hang_up(&mut self) {
+        self.log.push("hang up".into());
         self.connected = false;
+        self.told = Told::default();
         self.up.clear();
         self.down.clear();
         if let Some(own) = self.own.take() {
@@ -244,7 +380,9 @@ impl World {
             0..=7 => self.come(),
             8..=24 => self.client_acts(),
             25..=29 => self.go(),
-            30..=49 => self.other(),
+            30..=44 => self.other(),
+            45..=48 => self.administrate(),
+            49 => self.bookmarks(),
             50..=68 => self.deliver_up(),
             69..=87 => self.deliver_down(),
             88..=91 => {
@@ -269,6 +407,7 @@ impl World {
             self.views.insert(client, View::default());
             let jid = FullJid::from_str(&format!("user@example/c{client}")).unwrap();
             self.give(Input::Hello(ClientId(client), jid));
+            self.give(Input::LoggedIn);
         }
     }
 
@@ -293,6 +432,8 @@ impl World {
         let stanza = match self.random.random_range(0..10) {
             0..=4 => {
                 view.joins_open += 1;
+                // Who wants to be there is there, whatever the bookmark says.
+                self.must = if self.must == Must::BeOut { Must::Either } else { self.must };
                 format!("<presence to='{ROOM}/{nick}' id='{id}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
             }
             5 => format!("<presence to='{ROOM}/{own}' id='{id}' type='unavailable'/>"),
@@ -307,6 +448,7 @@ impl World {
 
     fn connect(&mut self) {
         if self.connecting {
+            self.log.push("connected".into());
             self.connecting = false;
             self.connected = true;
             self.give(Input::SessionUp(None));
@@ -323,7 +465,9 @@ impl World {
     fn deliver_down(&mut self) {
         if let Some(stanza) = self.down.pop_front() {
             self.log.push(format!("down {stanza}"));
-            self.give(Input::FromServer(Stanza::own(stanza)));
+            let stanza = Stanza::own(stanza);
+            self.told.read(&stanza);
+            self.give(Input::FromServer(stanza));
         }
     }
 
@@ -349,25 +493,72 @@ impl World {
         panic!("it does not come to rest");
     }
 
+    /// What happened last.
+    fn tail(&self) -> String {
+        self.log[self.log.len().saturating_sub(60)..].join("\n")
+    }
+
     fn check(&self, seed: u64) {
-        let tail = || self.log[self.log.len().saturating_sub(60)..].join("\n");
         for (client, view) in &self.views {
             if !view.inside {
                 continue;
             }
             let who = format!("seed {seed}, client {client}");
-            assert_eq!(Some(&view.own), self.own.as_ref(), "{who}: own nick\n{}", tail());
-            assert_eq!(view.occupants, self.occupants, "{who}: occupants\n{}", tail());
-            assert!(view.last.is_none_or(|last| last == self.messages), "{who}: the last message\n{}", tail());
+            assert_eq!(Some(&view.own), self.own.as_ref(), "{who}: own nick\n{}", self.tail());
+            assert_eq!(view.occupants, self.occupants, "{who}: occupants\n{}", self.tail());
+            assert!(view.last.is_none_or(|last| last == self.messages), "{who}: the last message\n{}", self.tail());
         }
         let attached = self.account.rooms().map(|room| room.audience().len()).sum::<usize>();
         let inside = self.views.values().filter(|v| v.inside).count();
-        assert_eq!(attached, inside, "seed {seed}: who is attached\n{}", tail());
+        assert_eq!(attached, inside, "seed {seed}: who is attached\n{}", self.tail());
+    }
+
+    /// Whoever joins now is shown whom it may see.
+    fn check_newcomer(&mut self, seed: u64) {
+        let client = self.next_client;
+        self.online.clear();
+        self.come();
+        self.give(Input::Stanza(
+            ClientId(client),
+            Stanza::own(format!("<presence to='{ROOM}/me'><x xmlns='http://jabber.org/protocol/muc'/></presence>")),
+            true,
+        ));
+        self.settle();
+        let Some(view) = self.views.get(&client).filter(|view| view.inside) else { return };
+        let others = self.occupants.keys().filter(|nick| Some(*nick) != self.own.as_ref() && self.sees_jids());
+        let expected: BTreeMap<String, String> = others.map(|nick| (nick.clone(), format!("{nick}@real/x"))).collect();
+        assert_eq!(view.jids, expected, "seed {seed}: real JIDs\n{}", self.tail());
+    }
+
+    /// What the bookmark wants has come about.
+    fn check_bookmark(&mut self, seed: u64) {
+        for _ in 0..4 {
+            self.pass(Duration::from_secs(15));
+            self.settle();
+        }
+        match self.must {
+            Must::BeIn => assert!(self.own.is_some(), "seed {seed}: bookmarked, and not in the room\n{}", self.tail()),
+            Must::BeOut => {
+                assert!(self.own.is_none(), "seed {seed}: the bookmark is gone, the account is not\n{}", self.tail())
+            }
+            Must::Either => {}
+        }
     }
 }
 
+/// What PEP tells of the bookmark.
+fn items(bookmark: bool) -> String {
+    let item = match bookmark {
+        true => format!(
+            "<item id='{ROOM}'><conference xmlns='urn:xmpp:bookmarks:1' autojoin='true'><nick>me</nick></conference></item>"
+        ),
+        false => format!("<retract id='{ROOM}'/>"),
+    };
+    format!("<items node='urn:xmpp:bookmarks:1'>{item}</items>")
+}
+
 impl View {
-    fn see(&mut self, stanza: &Stanza) {
+    fn see(&mut self, stanza: &Stanza, sees_jids: bool) {
         let from = stanza.from().unwrap_or_default().into_owned();
         let Some((_, nick)) = from.split_once('/') else { return };
         let tree = stanza.tree().unwrap();
@@ -386,13 +577,21 @@ impl View {
         match stanza.type_().as_deref() {
             None => {
                 self.occupants.insert(nick.to_owned(), role);
+                self.jids.remove(nick);
+                if let Some((jid, _)) = user.items.first().and_then(|i| i.jid.clone()).filter(|_| !user.has(110)) {
+                    assert!(sees_jids, "{jid} is shown where nobody may see it");
+                    self.jids.insert(nick.to_owned(), jid);
+                }
                 if user.has(110) {
                     self.inside = true;
                     self.own = nick.to_owned();
                 }
             }
             Some("unavailable") if user.has(110) && !user.has(303) => *self = View::default(),
-            Some("unavailable") => drop(self.occupants.remove(nick)),
+            Some("unavailable") => {
+                self.jids.remove(nick);
+                self.occupants.remove(nick);
+            }
             _ => {}
         }
     }
@@ -411,6 +610,8 @@ fn every_view_is_that_of_a_client_that_joined_by_itself() {
         }
         world.settle();
         world.check(seed);
+        world.check_bookmark(seed);
+        world.check_newcomer(seed);
         views += world.views.values().filter(|v| v.inside).count();
         messages += world.messages;
     }

@@ -123,9 +123,7 @@ fn who_is_not_in_goes_back_and_says_it_once_more() {
     refuse(&mut stage, "1", "modify", "not-acceptable");
     let up = stage.up();
     assert!(up.len() == 1 && up[0].contains("<x xmlns='http://jabber.org/protocol/muc'>"), "{up:?}");
-    let seen = stage.seen(A);
-    assert!(seen[0].contains("unavailable") && seen[0].contains("333"), "told as after an outage: {seen:?}");
-    stage.client(A, &join("nick", "again"));
+    assert_eq!(stage.seen(A), [""; 0]);
     stage.let_in("nick", "");
     assert_eq!(sent(&mut stage), ["1"]);
     // What was under way behind it is not lost, whether the room refuses it, too, or not.

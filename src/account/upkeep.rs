@@ -84,7 +84,7 @@ impl Account {
         self.bookmarks_session_lost();
         let errors = self.iqs.session_lost();
         out.extend(errors.iter().map(|(client, error)| to_one(*client, error)));
-        self.each_room(now, out, |room, outs| room.session_lost(outs));
+        self.each_room(now, out, |room, outs| room.session_lost(now, outs));
     }
 
     pub(super) fn reopen_if_wanted(&mut self, now: Now, out: &mut Vec<Output>) {

@@ -228,7 +228,7 @@ fn rooms(raw: &RawRooms) -> Result<Rooms> {
         verify_after: at_least_a_millisecond("rooms.verify_after", raw.verify_after, seconds(15 * 60))?,
         offline_ttl: raw.offline_ttl.map_or(seconds(7 * 86400), |Time(t)| t),
         detached_presence: raw.detached_presence.unwrap_or(Show::Away),
-        history: within("rooms.history", raw.history, 20, 0, 10_000)?,
+        history: within("rooms.history", raw.history, 100, 0, 10_000)?,
         connect_timeout: at_least_a_millisecond("rooms.connect_timeout", raw.connect_timeout, seconds(10))?,
         max_rooms: within("rooms.max_rooms", raw.max_rooms, 200, 1, 100_000)?,
         max_attached: within("rooms.max_attached", raw.max_attached, 64, 1, 100_000)?,

@@ -39,6 +39,8 @@ impl Room {
         if self.phase == Phase::Out && self.waiting.is_empty() {
             self.nick = nick.to_owned();
             self.start_rejoin(now, out);
+        } else if !self.is_joined() {
+            self.usual_nick = Some(nick.to_owned());
         }
     }
 
@@ -48,8 +50,9 @@ impl Room {
         match self.phase {
             Phase::Joined | Phase::Entering { .. } | Phase::Joining { asker: None, .. } => self.start_leave(now, out),
             Phase::Lost { .. } if self.waiting.is_empty() => self.left(now, out),
-            // A client joins just now, and so wants it.
-            Phase::Joining { .. } | Phase::Lost { .. } | Phase::Leaving { .. } | Phase::Out => {}
+            // A client joins just now, and so wants it; it alone.
+            Phase::Lost { .. } => self.phase = Phase::Out,
+            Phase::Joining { .. } | Phase::Leaving { .. } | Phase::Out => {}
         }
     }
 

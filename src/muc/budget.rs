@@ -3,8 +3,9 @@
 
 use crate::muc::kept;
 use crate::muc::memory::{Memory, Share};
+use crate::muc::repair::Repair;
 use crate::muc::room::{Phase, Room};
-use crate::muc::{ClientId, Now, Out};
+use crate::muc::{Now, Out};
 use crate::xmpp::ns;
 use crate::xmpp::stanza::Stanza;
 
@@ -46,12 +47,19 @@ impl Room {
     fn own_bytes(&self) -> usize {
         let own = self.own.as_ref().map_or(0, |own| own.bytes());
         let room = self.room_presence.as_ref().map_or(0, |presence| presence.len());
-        EMPTY + LISTED * (self.occupants.len() + self.history.len()) + own + room + self.subject.bytes()
+        let repair = self.repair.as_ref().map_or(0, |repair| repair.bytes());
+        EMPTY + LISTED * self.listed() + own + room + repair + self.subject.bytes()
+    }
+
+    /// How many occupants and messages accounts share.
+    fn listed(&self) -> usize {
+        self.occupants.len() + self.history.len() + self.repair.as_ref().map_or(0, Repair::listed)
     }
 
     /// All that it takes, as if no other account shared anything of it.
     pub fn footprint(&self) -> usize {
-        self.bytes() + kept::BESIDE * (self.occupants.len() + self.history.len()) + self.own_bytes()
+        let repair = self.repair.as_ref().map_or(0, Repair::shared_bytes);
+        self.bytes() + repair + kept::BESIDE * self.listed() + self.own_bytes()
     }
 
     /// Counts what it takes anew; whether that is more than the last time.
@@ -69,14 +77,10 @@ impl Room {
         any
     }
 
-    /// The clients whose joins are not answered yet.
-    pub fn waiting_clients(&self) -> impl Iterator<Item = ClientId> {
-        self.waiting.iter().map(|waiter| waiter.client)
-    }
-
     /// The account gives the room up: attached clients are told as after an outage (110 and 333), who waits passes
     /// through. It does not go back by itself.
     pub fn give_up(&mut self, now: Now, out: &mut Vec<Out>) {
+        self.give_up_repair(now, out);
         self.tell_outage(out);
         for waiter in self.waiting.drain(..) {
             out.push(Out::Relay(waiter.client, waiter.join.stanza));

@@ -50,8 +50,9 @@ impl Room {
     /// The account leaves at once, whoever is attached: each client sees its own leave. Whose join is not answered yet
     /// is a client that asks for the room again: it gets in afterwards.
     pub fn dismiss(&mut self, now: Now, out: &mut Vec<Out>) {
-        if let Some(own) = &self.own {
-            let gone = Arc::new(own.unavailable(&self.session, None, &[]));
+        let gone = self.own_as_shown().map(|own| Arc::new(own.unavailable(&self.session, None, &[])));
+        let held = self.end_repair();
+        if let Some(gone) = gone {
             self.show_shared(gone, out);
         }
         self.detach_all(out);
@@ -70,6 +71,9 @@ impl Room {
                 }
             }
             Phase::Leaving { .. } => {}
+        }
+        for (client, stanza) in held {
+            self.from_client(now, client, stanza, out);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod historic;
 mod message;
+mod missed;
 mod request;
 mod retraction;
 mod sender;
@@ -16,6 +17,7 @@ use time::format_description::well_known::Rfc3339;
 
 pub use self::historic::{Keeping, stanza_id};
 use self::message::{Message, Stamped};
+pub use self::missed::Missed;
 pub use self::request::Request;
 pub use self::retraction::Retraction;
 use crate::muc::codes::Item;
@@ -25,6 +27,9 @@ use crate::xml::writer::escape;
 use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
+
+/// How many messages a room shows at a join, if nobody has set another number: Prosody and ejabberd.
+const USUAL: usize = 20;
 
 #[derive(Debug)]
 struct Entry {
@@ -37,6 +42,8 @@ struct Entry {
 pub struct History {
     entries: VecDeque<Entry>,
     most: usize,
+    /// How many the room itself shows, as far as it has.
+    length: usize,
     bytes: usize,
     keeping: Keeping,
     /// The room, as soon as it has said anything.
@@ -68,7 +75,13 @@ impl History {
     /// The same; what the accounts of `domain` got alike is stored once, in `kept`.
     pub fn sharing(most: usize, kept: Kept, domain: &str) -> Self {
         let (room, domain) = (Box::default(), domain.into());
-        History { entries: VecDeque::new(), most, bytes: 0, keeping: Keeping::Unknown, room, kept, domain }
+        let length = most.min(USUAL);
+        History { entries: VecDeque::new(), most, length, bytes: 0, keeping: Keeping::Unknown, room, kept, domain }
+    }
+
+    /// Another one of the same room and account, of at most `most` messages.
+    fn empty(&self, most: usize) -> History {
+        History::sharing(most, self.kept.clone(), &self.domain)
     }
 
     /// How the room's service keeps its own.
@@ -112,7 +125,10 @@ impl History {
         let mut message = Message::new(delivered, stanza, room, stamp, by);
         message.by_nick = arrival.author.is_some();
         message.unnamed = !arrival.old && arrival.sender.is_some_and(|item| item.jid.is_none());
-        if self.entries.len() == self.most {
+        if arrival.old && self.length < self.most {
+            self.length = self.length.max(self.entries.len() + 1);
+        }
+        if self.entries.len() == self.length {
             self.forget_oldest();
         }
         self.bytes += message.len();
@@ -234,7 +250,7 @@ impl History {
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        *self = History::sharing(self.most, self.kept.clone(), &self.domain);
+        *self = self.empty(self.most);
     }
 }
 

@@ -37,7 +37,7 @@ impl Room {
             self.waiting.retain(|w| w.client != client);
             return;
         }
-        if let Some(own) = &self.own {
+        if let Some(own) = self.own_as_shown() {
             out.push(Out::One(client, Arc::new(own.unavailable(&self.session, None, &[]))));
         }
         self.detach(now, client, out);
@@ -51,6 +51,9 @@ impl Room {
         self.visibility.forget_client(client);
         self.verified.client_gone(client);
         self.authors.client_gone(client);
+        if let Some(repair) = &mut self.repair {
+            repair.client_gone(client);
+        }
         if self.is_attached(client) {
             self.detach(now, client, out);
             self.leave_if_unconfigured(now, client, out);
@@ -98,6 +101,7 @@ impl Room {
 
     /// `words`: the leave of the client that wanted it, for what it says (`<status/>`).
     fn start_leave_with(&mut self, now: Now, words: Option<Stanza>, out: &mut Vec<Out>) {
+        self.give_up_repair(now, out);
         let (id, to) = (self.next_id(), self.own_jid());
         let plain = || Stanza::own("<presence type='unavailable'/>");
         let leave = words.unwrap_or_else(plain).edit().set("to", to).set("id", id).remove("from").finish();

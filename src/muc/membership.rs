@@ -30,7 +30,10 @@ impl Room {
         self.forget();
         let Some(waiter) = self.waiting.front() else { return };
         let id = waiter.join.id.clone().unwrap_or_default();
-        self.nick = waiter.join.nick.clone();
+        let before = std::mem::replace(&mut self.nick, waiter.join.nick.clone());
+        if keep && self.usual_nick.is_none() && !before.is_empty() {
+            self.usual_nick = Some(before);
+        }
         out.push(Out::Up(waiter.join.upstream(&self.jid, &self.nick, self.settings.history)));
         self.shown.joined_with(&payload(&waiter.join.stanza));
         self.phase = Phase::Joining { deadline, id, keep, asker: Some(waiter.client) };
@@ -59,9 +62,13 @@ impl Room {
         out: &mut Vec<Out>,
     ) {
         self.nick = nick.to_owned();
+        self.usual_nick = None;
         self.retry_wait = FIRST_RETRY;
         self.put_out = false;
         self.own = Some(SelfPresence::joined(stanza, user));
+        if let Some(repair) = self.repair.as_mut().filter(|_| user.has(codes::CREATED)) {
+            repair.created();
+        }
         self.occupants_shown();
         self.unconfigured = user.has(codes::CREATED);
         self.phase = Phase::Entering { deadline: now.at + ENTRY_TIME, keep };
@@ -83,6 +90,7 @@ impl Room {
 
     /// The account is out of the room. Who has asked to join meanwhile starts over.
     pub(super) fn left(&mut self, now: Now, out: &mut Vec<Out>) {
+        self.give_up_repair(now, out);
         self.forget();
         self.give_up_resends(out);
         self.phase = Phase::Out;
@@ -97,6 +105,8 @@ impl Room {
 
     /// The account was put out of the room without anybody's will.
     pub(super) fn lost(&mut self, now: Now, out: &mut Vec<Out>) {
+        self.give_up_repair(now, out);
+        self.nick = self.usual_nick.take().unwrap_or_else(|| std::mem::take(&mut self.nick));
         self.forget();
         self.phase = Phase::Lost { retry_at: Some(now.at + self.retry_wait) };
         self.retry_wait = (self.retry_wait * 2).min(LAST_RETRY);
@@ -113,6 +123,7 @@ impl Room {
         asker: Option<ClientId>,
         out: &mut Vec<Out>,
     ) {
+        self.give_up_repair(now, out);
         let asked = asker.and_then(|asker| self.waiting.pop_front_if(|w| w.client == asker));
         if let Some(waiter) = asked {
             out.push(Out::One(waiter.client, Arc::new(Shared::new(&waiter.join.as_asked(&error), None))));
@@ -133,6 +144,7 @@ impl Room {
     }
 
     pub(super) fn join_timed_out(&mut self, now: Now, keep: bool, asker: Option<ClientId>, out: &mut Vec<Out>) {
+        self.give_up_repair(now, out);
         let asked = asker.and_then(|asker| self.waiting.pop_front_if(|w| w.client == asker));
         if let Some(waiter) = asked {
             let text = "the room did not answer in time";
@@ -156,7 +168,8 @@ impl Room {
     }
 
     /// The account session is gone, and with it our occupants. Attached clients are told 110 and 333.
-    pub fn session_lost(&mut self, out: &mut Vec<Out>) {
+    pub fn session_lost(&mut self, now: Now, out: &mut Vec<Out>) {
+        self.give_up_repair(now, out);
         self.tell_outage(out);
         match self.phase {
             Phase::Out | Phase::Joining { keep: false, .. } if !self.stays() => self.phase = Phase::Out,

@@ -6,6 +6,7 @@ mod actor;
 pub mod authors;
 mod autojoin;
 mod budget;
+mod catch_up;
 pub mod codes;
 pub mod dismiss;
 pub mod history;
@@ -21,6 +22,7 @@ pub mod occupant;
 pub mod pace;
 mod presence;
 mod private;
+mod repair;
 mod replay;
 mod resend;
 pub mod room;
@@ -62,7 +64,8 @@ pub struct Settings {
     pub leave_grace: Duration,
     /// How long the account stays in a room that no client is attached to.
     pub offline_ttl: Duration,
-    /// How many messages of a room are kept for clients that attach later.
+    /// How many messages of a room are kept at most for clients that attach later: as many as it shows the account at a
+    /// join, or 20.
     pub history: usize,
     /// After so long without a word from a room it is asked whether the account is in it.
     pub verify_after: Duration,
@@ -97,7 +100,7 @@ impl Default for Settings {
             leave_grace: Duration::from_secs(10),
             offline_ttl: Duration::from_secs(7 * 24 * 3600),
             verify_after: Duration::from_secs(15 * 60),
-            history: 20,
+            history: 100,
             detached_presence: Some("away"),
             max_rooms: 200,
             max_attached: 64,

@@ -87,6 +87,17 @@ impl Occupants {
         self.by_nick.iter().map(|known| &known.0.stanza)
     }
 
+    /// Nicks and presences, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Shared>)> {
+        self.by_nick.iter().map(|known| (&*known.0.nick, &known.0.stanza))
+    }
+
+    /// All of them; none is left.
+    pub fn take(&mut self) -> Occupants {
+        let none = Occupants::new(self.kept.clone(), &self.domain);
+        std::mem::replace(self, none)
+    }
+
     /// Whether it is so with every presence.
     pub fn all(&self, is_so: impl Fn(&Stanza) -> bool) -> bool {
         self.presences().all(|presence| is_so(&as_stanza(presence)))

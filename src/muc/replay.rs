@@ -9,13 +9,29 @@ use crate::muc::room::{Phase, Room};
 use crate::muc::self_presence::Extra;
 use crate::muc::{ClientId, Now, Out, nick};
 use crate::xmpp::shared::Shared;
+use crate::xmpp::stanza::Stanza;
 
 impl Room {
     /// The entry is over: who waited is served, in the order of asking, then what they sent meanwhile is taken up.
     pub(super) fn joined(&mut self, now: Now, out: &mut Vec<Out>) {
         let keep = matches!(self.phase, Phase::Entering { keep: true, .. });
         self.phase = Phase::Joined;
-        if self.waiting.is_empty() {
+        if let Some(held) = self.reconcile(now, out) {
+            self.settled_in(now, keep, held, out);
+        }
+    }
+
+    /// The account is in the room, and whoever was attached before knows what has changed. `held`: what those have sent
+    /// meanwhile.
+    pub(super) fn settled_in(&mut self, now: Now, keep: bool, held: Vec<(ClientId, Stanza)>, out: &mut Vec<Out>) {
+        self.serve_or_leave(now, keep, out);
+        for (client, stanza) in held {
+            self.from_client(now, client, stanza, out);
+        }
+    }
+
+    fn serve_or_leave(&mut self, now: Now, keep: bool, out: &mut Vec<Out>) {
+        if self.waiting.is_empty() && self.attached.is_empty() {
             if !keep && !self.stays() {
                 // Nobody is left who wanted it.
                 return self.start_leave(now, out);
@@ -81,7 +97,7 @@ impl Room {
 
     /// To every attached client.
     pub(super) fn show_shared(&self, frame: Arc<Shared>, out: &mut Vec<Out>) {
-        if !self.audience.is_empty() {
+        if !self.audience.is_empty() && self.repair.is_none() {
             out.push(Out::All(self.audience.clone(), frame));
         }
     }

@@ -14,6 +14,7 @@ use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
 use crate::muc::occupant::Occupants;
 use crate::muc::presence::{Attached, Shown};
+use crate::muc::repair::Repair;
 use crate::muc::resend::Resend;
 use crate::muc::self_presence::{SelfPresence, with_own_jid};
 use crate::muc::subject::Subject;
@@ -26,7 +27,7 @@ use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::{Kind, Stanza};
 
 /// What a client may send to a room whose join is not answered yet, in stanzas.
-const MOST_HELD: usize = 256;
+pub(super) const MOST_HELD: usize = 256;
 
 /// Where the account's membership stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Room {
     pub(super) session: String,
     pub(super) settings: Arc<Settings>,
     pub(super) nick: String,
+    /// The nick to go back with, if a client's join with another one fails.
+    pub(super) usual_nick: Option<String>,
     pub(super) phase: Phase,
     pub(super) waiting: VecDeque<Waiter>,
     pub(super) attached: Vec<Attached>,
@@ -74,6 +77,8 @@ pub struct Room {
     pub(super) visibility: Visibility,
     pub(super) verified: Verified,
     pub(super) resend: Resend,
+    /// The account goes back to the room, and its clients do not know that it was away.
+    pub(super) repair: Option<Repair>,
     /// The account leaves then, if that client is still online.
     pub(super) leave_at: Option<(Instant, ClientId)>,
     /// What that client said at its leave.
@@ -99,6 +104,7 @@ impl Room {
             jid: jid.to_owned(),
             session: session.to_owned(),
             nick: String::new(),
+            usual_nick: None,
             phase: Phase::Out,
             waiting: VecDeque::new(),
             attached: Vec::new(),
@@ -115,6 +121,7 @@ impl Room {
             visibility: Visibility::default(),
             verified: Verified::default(),
             resend: Resend::default(),
+            repair: None,
             leave_at: None,
             parting: None,
             empty_since: None,
@@ -166,7 +173,8 @@ impl Room {
     /// How many things are kept for clients: their joins and what they sent behind them, and who sent what.
     pub fn kept_for_clients(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
-        waiting + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + self.authors.len()
+        let held = self.repair.as_ref().map_or(0, Repair::held);
+        waiting + held + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + self.authors.len()
     }
 
     /// How many others are in the room.
@@ -188,6 +196,7 @@ impl Room {
     /// A client's stanza to this room or to an occupant of it.
     pub fn from_client(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
         if self.is_attached(client) {
+            let Some(stanza) = self.hold_for_repair(client, stanza, out) else { return };
             return self.from_attached(now, client, stanza, out);
         }
         if let Some(waiter) = self.waiting.iter_mut().find(|w| w.client == client) {
@@ -237,7 +246,7 @@ impl Room {
             out.push(Out::Limited(client, "rooms.max_attached: a join is refused"));
             return;
         }
-        if self.phase == Phase::Joined {
+        if self.phase == Phase::Joined && self.repair.is_none() {
             if !self.asks_for_jids(now, out) {
                 return self.attach(now, client, join, out);
             }
@@ -278,6 +287,7 @@ impl Room {
         if !stanza.is_type("error") {
             self.hears(now);
         }
+        let Some(stanza) = self.while_catching_up(now, stanza, out) else { return };
         match stanza.kind() {
             Kind::Presence => self.room_presence(now, nick, stanza, out),
             Kind::Message => self.room_message(now, nick, stanza, out),
@@ -363,6 +373,7 @@ impl Room {
             return self.show_all(shared, out);
         }
         let leaving = matches!(self.phase, Phase::Leaving { .. });
+        let held = self.end_repair();
         self.show_all(shared, out);
         self.detach_all(out);
         match Departure::read(&user) {
@@ -372,6 +383,9 @@ impl Room {
                 self.put_out |= departure == Departure::Removed;
                 self.left(now, out);
             }
+        }
+        for (client, stanza) in held {
+            self.from_client(now, client, stanza, out);
         }
     }
 
@@ -409,7 +423,8 @@ impl Room {
         let leave = self.leave_at.map(|(at, _)| at);
         let resend = self.resend.deadline().filter(|_| joined);
         let seen = self.visibility.deadline();
-        let waits = [phase, leave, self.shown.reconsider_at(), seen, empty, self.verify_at(), resend];
+        let asked = self.catch_up_until();
+        let waits = [phase, leave, self.shown.reconsider_at(), seen, empty, self.verify_at(), resend, asked];
         waits.into_iter().flatten().min()
     }
 
@@ -424,6 +439,7 @@ impl Room {
             Phase::Lost { retry_at: Some(at) } if now.at >= at => self.start_rejoin(now, out),
             _ => {}
         }
+        self.tick_catch_up(now, out);
         self.tick_visibility(now, out);
         self.tick_leave(now, out);
         self.tick_presence(now, out);

@@ -137,24 +137,23 @@ impl Room {
     fn is_verified(&mut self, now: Now, answer: Answer, out: &mut Vec<Out>) {
         // Asked again only after `verify_after`, whatever the answer was.
         self.verified.heard = Some(now.at);
-        for (client, ping) in std::mem::take(&mut self.verified.waiting) {
-            self.answer_ping(client, &ping, answer, out);
-        }
+        let waiting = std::mem::take(&mut self.verified.waiting);
         if answer == Answer::Out {
+            // If it can be repaired, they are in all the same.
+            let answered = if self.can_repair() { Vec::new() } else { waiting.clone() };
+            for (client, ping) in answered {
+                self.answer_ping(client, &ping, answer, out);
+            }
             self.not_in(now, out);
-        }
-    }
-
-    /// The account is not in the room, and nobody has said so: the clients are told as after an outage (110 and 333),
-    /// and it goes back at once.
-    pub(super) fn not_in(&mut self, now: Now, out: &mut Vec<Out>) {
-        if self.phase != Phase::Joined {
+            if self.repair.is_some() {
+                for (client, ping) in waiting {
+                    self.hold_for_repair(client, ping, out);
+                }
+            }
             return;
         }
-        self.tell_outage(out);
-        self.lost(now, out);
-        if matches!(self.phase, Phase::Lost { .. }) {
-            self.start_rejoin(now, out);
+        for (client, ping) in waiting {
+            self.answer_ping(client, &ping, answer, out);
         }
     }
 }

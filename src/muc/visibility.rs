@@ -58,6 +58,11 @@ impl Visibility {
         self.replays.len()
     }
 
+    /// The replays that clients wait for; none is left.
+    pub(super) fn take_replays(&mut self) -> Vec<(ClientId, Join)> {
+        std::mem::take(&mut self.replays)
+    }
+
     /// The client is gone.
     pub(super) fn forget_client(&mut self, client: ClientId) {
         self.replays.retain(|(waiting, _)| *waiting != client);
@@ -181,7 +186,7 @@ impl Room {
 
     /// An answer to an IQ that no client has asked; from that very room, or it is not for us (S15).
     pub fn answered(&mut self, now: Now, stanza: &Stanza, out: &mut Vec<Out>) {
-        if self.ping_answered(now, stanza, out) {
+        if self.ping_answered(now, stanza, out) || self.archive_answered(now, stanza, out) {
             return;
         }
         let from_room = stanza.from().is_some_and(|from| from == self.jid);
@@ -219,7 +224,10 @@ impl Room {
 
     pub(super) fn tick_visibility(&mut self, now: Now, out: &mut Vec<Out>) {
         if self.visibility.deadline().is_some_and(|until| now.at >= until) {
+            let behind = self.visibility.behind;
             self.jids_asked(now, out);
+            // The next join asks again.
+            self.visibility.behind = behind;
         }
     }
 

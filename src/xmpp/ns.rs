@@ -72,6 +72,8 @@ pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
 /// Unique and stable stanza ids (XEP-0359).
 pub const STANZA_ID: &str = "urn:xmpp:sid:0";
+/// Message archives (XEP-0313).
+pub const MAM: &str = "urn:xmpp:mam:2";
 /// The archive's mark of before XEP-0359, which ejabberd still writes (XEP-0313 0.5).
 pub const MAM_OLD: &str = "urn:xmpp:mam:tmp";
 /// Explicit message encryption (XEP-0380).

@@ -47,6 +47,8 @@ pub struct Options {
     pub modules: Vec<&'static str>,
     /// Lines added to the server's own configuration: Prosody's global section, ejabberd's top level.
     pub extra: String,
+    /// Further options of ejabberd's `mod_muc`: `"name: value"`.
+    pub muc: Vec<&'static str>,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             channel_binding: true,
             modules: Vec::new(),
             extra: String::new(),
+            muc: Vec::new(),
         }
     }
 }

@@ -225,3 +225,22 @@ fn senders_are_named_as_soon_as_they_are_known() {
     }
     assert_eq!(history.bytes(), history.entries.iter().map(|e| e.message.len()).sum::<usize>());
 }
+
+#[test]
+fn as_many_are_kept_as_the_room_shows() {
+    let kept = |most: usize, old: usize, new: usize| {
+        let mut history = History::new(most);
+        let delay = "<delay xmlns='urn:xmpp:delay' from='r@s' stamp='2026-01-01T12:00:00Z'/>";
+        for _ in 0..old {
+            push(&mut history, &format!("<message><body/>{delay}</message>"), Arrival { old: true, ..live("n") });
+        }
+        for _ in 0..new {
+            push(&mut history, "<message><body/></message>", live("n"));
+        }
+        history.entries.len()
+    };
+    // More than servers usually show; no more than that, nor than the limit.
+    assert_eq!((kept(100, 25, 0), kept(100, 25, 9), kept(22, 25, 0), kept(22, 25, 9)), (25, 25, 22, 22));
+    // If it has shown fewer, it may have had no more.
+    assert_eq!((kept(100, 5, 5), kept(100, 5, 30), kept(10, 5, 30), kept(0, 5, 30)), (10, 20, 10, 0));
+}

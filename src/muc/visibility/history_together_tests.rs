@@ -55,7 +55,7 @@ impl Side {
         self.stage.now.wall = OffsetDateTime::UNIX_EPOCH + Span::minutes(self.minute);
         self.stage.room(stanza);
         self.log.push_back(Line { what, minute: self.minute, tells: tells.filter(|_| self.open) });
-        if self.log.len() > Settings::default().history {
+        if self.log.len() > 20 {
             self.log.pop_front();
         }
     }

@@ -15,6 +15,7 @@ pub(super) fn configure(server: &Server) {
         .replace("@format@", if server.options.hashed { "scram" } else { "plain" })
         .replace("@cert@", &server.certs.both.display().to_string())
         .replace("@ca@", &server.certs.ca.display().to_string())
+        .replace("@muc@", &server.options.muc.iter().map(|option| format!("\n    {option}")).collect::<String>())
         .replace("@extra@", &server.options.extra);
     let plain = match server.options.plaintext {
         true => PLAIN.replace("@plain@", &server.ports.plain.to_string()),
@@ -200,7 +201,7 @@ modules:
     default: always
   mod_muc:
     host: conference.localhost
-    access_create: all
+    access_create: all@muc@
     default_room_options:
       allow_private_messages: true
       mam: true
