@@ -94,7 +94,7 @@ impl Account {
         while let Some(bound) = self.is_beyond() {
             // Who is just being let in notices least of all; else the largest goes, whoever has grown.
             let entering = self.rooms.get(grown).filter(|r| r.is_entering() && r.audience().is_empty()).map(Room::jid);
-            let may_go = self.rooms.values().filter(|room| room.is_entering() || room.is_joined());
+            let may_go = self.rooms.values().filter(|room| room.is_entering() || room.is_joined() || room.bytes() > 0);
             let largest = || may_go.max_by_key(|room| room.footprint()).map(Room::jid);
             let Some(room) = entering.or_else(largest).map(str::to_owned) else { return };
             self.give_up(now, &room, out);

@@ -361,3 +361,26 @@ fn a_message_that_leans_on_its_surroundings_is_none() {
     fin(&mut stage, &query, true);
     assert!(!seen(&mut stage).iter().any(|line| line.contains("e:e")));
 }
+
+#[test]
+fn s20_a_room_that_has_become_too_large_meanwhile_is_given_up() {
+    let mut stage = lost();
+    let settings = (*stage.account.settings).clone();
+    stage.account.settings = Arc::new(Settings { memory_per_account: 64 << 10, ..settings });
+    stage.client(A, &chat("held"));
+    for n in 0..8 {
+        present(&mut stage, &n.to_string(), "visitor", &format!("<status>{}</status>", "s".repeat(10_000)));
+    }
+    let (a, b) = (stage.seen(A), stage.seen(B));
+    assert!(a[1].starts_with("relay") && a[1].contains("held"), "{a:?}");
+    for seen in [&a, &b] {
+        assert!(seen[0].contains("333") && seen[0].contains("110"), "{seen:?}");
+        assert!(seen.last().unwrap().starts_with("detached") || seen.len() == 2, "{seen:?}");
+    }
+    assert!(stage.up().iter().any(|up| up.contains("type='unavailable'")));
+    assert!(stage.account.bytes() < 16 << 10);
+    stage.client(B, &join("nick", "b2"));
+    assert!(stage.seen(B)[1].contains("passes=true"));
+    stage.server(&gone(""));
+    assert_eq!((stage.account.rooms().count(), stage.account.settings.kept.memory().used()), (0, 0));
+}

@@ -5,6 +5,7 @@ use crate::muc::kept;
 use crate::muc::memory::{Memory, Share};
 use crate::muc::repair::Repair;
 use crate::muc::room::{Phase, Room};
+use crate::muc::subject::Subject;
 use crate::muc::{Now, Out};
 use crate::xmpp::ns;
 use crate::xmpp::stanza::Stanza;
@@ -77,6 +78,21 @@ impl Room {
         any
     }
 
+    /// What a room still sends that the account is not in, or leaves with nobody attached, is kept for nobody.
+    pub(super) fn keep_nothing_if_outside(&mut self) {
+        let outside = match self.phase {
+            Phase::Out | Phase::Lost { .. } => true,
+            Phase::Leaving { .. } => self.audience.is_empty(),
+            Phase::Joining { .. } | Phase::Entering { .. } | Phase::Joined => false,
+        };
+        if outside {
+            self.occupants.clear();
+            self.history.clear();
+            self.subject = Subject::default();
+            self.room_presence = None;
+        }
+    }
+
     /// The account gives the room up: attached clients are told as after an outage (110 and 333), who waits passes
     /// through. It does not go back by itself.
     pub fn give_up(&mut self, now: Now, out: &mut Vec<Out>) {
@@ -96,11 +112,6 @@ impl Room {
     /// Beyond its budget the oldest history goes first. If the occupants alone are too many, only who the one is that
     /// came or changed now (`newest`) is kept, not what it says of itself; in the end not even that.
     pub(super) fn keep_to_budget(&mut self, newest: Option<&str>) {
-        if self.put_out && matches!(self.phase, Phase::Leaving { .. }) {
-            // What still comes is nobody's.
-            self.occupants.clear();
-            while self.history.forget_oldest() {}
-        }
         self.keep_within(MOST, newest);
     }
 
