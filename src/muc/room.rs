@@ -316,6 +316,7 @@ impl Room {
             Kind::Message => self.room_message(now, nick, stanza, out),
             _ => {}
         }
+        self.keep_nothing_if_outside();
     }
 
     fn room_presence(&mut self, now: Now, nick: Option<String>, stanza: Stanza, out: &mut Vec<Out>) {
