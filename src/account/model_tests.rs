@@ -24,6 +24,10 @@ struct View {
     inside: bool,
     occupants: BTreeMap<String, String>,
     own: String,
+    /// What it says of itself there.
+    says: String,
+    /// The ids that it has given to presence.
+    ids: BTreeSet<String>,
     /// The number of the last live message.
     last: Option<u64>,
     joins_open: usize,
@@ -36,6 +40,8 @@ struct World {
     /// The room: nick and role of each occupant, and which is ours.
     occupants: BTreeMap<String, String>,
     own: Option<String>,
+    /// What the room is shown of us, and under which id.
+    says: (String, String),
     messages: u64,
     up: VecDeque<Stanza>,
     down: VecDeque<String>,
@@ -60,6 +66,7 @@ impl World {
             random: StdRng::seed_from_u64(seed),
             occupants: BTreeMap::new(),
             own: None,
+            says: Default::default(),
             messages: 0,
             up: VecDeque::new(),
             down: VecDeque::new(),
@@ -109,9 +116,11 @@ impl World {
 
     fn presence(&self, nick: &str, role: &str, codes: &str) -> String {
         let own = self.own.as_deref() == Some(nick);
+        let (says, id) =
+            if own { (self.says.0.as_str(), format!(" id='{}'", self.says.1)) } else { ("", String::new()) };
         let (jid, own) = if own { (format!(" jid='{SESSION}'"), "<status code='110'/>") } else { (String::new(), "") };
         format!(
-            "<presence from='{ROOM}/{nick}' to='{SESSION}'><x xmlns='http://jabber.org/protocol/muc#user'>\
+            "<presence from='{ROOM}/{nick}' to='{SESSION}'{id}>{says}<x xmlns='http://jabber.org/protocol/muc#user'>\
              <item affiliation='none' role='{role}'{jid}/>{codes}{own}</x></presence>"
         )
     }
@@ -158,6 +167,9 @@ impl World {
                  xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
             ));
             return;
+        }
+        if self.own.is_some() || Join::read(stanza).is_some() {
+            self.says = (crate::muc::join::payload(stanza).content().to_owned(), id.clone());
         }
         match self.own.clone() {
             // It crossed with our removal.
@@ -293,7 +305,10 @@ impl World {
         let stanza = match self.random.random_range(0..10) {
             0..=4 => {
                 view.joins_open += 1;
-                format!("<presence to='{ROOM}/{nick}' id='{id}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+                let says = [String::new(), "<show>away</show>".to_owned(), format!("<status>{id}</status>")];
+                let x = "<x xmlns='http://jabber.org/protocol/muc'/>";
+                let says = says.choose(&mut self.random).unwrap();
+                format!("<presence to='{ROOM}/{nick}' id='{id}'>{says}{x}</presence>")
             }
             5 => format!("<presence to='{ROOM}/{own}' id='{id}' type='unavailable'/>"),
             6 if view.inside => format!("<presence to='{ROOM}/{nick}' id='{id}'/>"),
@@ -301,6 +316,7 @@ impl World {
             _ if view.inside => format!("<message to='{ROOM}' type='groupchat' id='{id}'><body>x</body></message>"),
             _ => return,
         };
+        view.ids.insert(id.to_string());
         self.log.push(format!("client {client} sends {stanza}"));
         self.give(Input::Stanza(ClientId(client), Stanza::own(stanza), true));
     }
@@ -357,6 +373,7 @@ impl World {
             }
             let who = format!("seed {seed}, client {client}");
             assert_eq!(Some(&view.own), self.own.as_ref(), "{who}: own nick\n{}", tail());
+            assert_eq!(view.says, self.says.0, "{who}: what it says\n{}", tail());
             assert_eq!(view.occupants, self.occupants, "{who}: occupants\n{}", tail());
             assert!(view.last.is_none_or(|last| last == self.messages), "{who}: the last message\n{}", tail());
         }
@@ -389,9 +406,15 @@ impl View {
                 if user.has(110) {
                     self.inside = true;
                     self.own = nick.to_owned();
+                    let said = tree.root().children().filter(|c| !c.is("x", "http://jabber.org/protocol/muc#user"));
+                    self.says = said.map(|c| c.raw()).collect();
+                    let id = stanza.id().unwrap_or_default();
+                    assert!(self.ids.contains(&*id), "the id of something else: {id}");
                 }
             }
-            Some("unavailable") if user.has(110) && !user.has(303) => *self = View::default(),
+            Some("unavailable") if user.has(110) && !user.has(303) => {
+                *self = View { ids: std::mem::take(&mut self.ids), ..View::default() };
+            }
             Some("unavailable") => drop(self.occupants.remove(nick)),
             _ => {}
         }

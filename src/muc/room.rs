@@ -371,7 +371,8 @@ impl Room {
                     own.rename(&own_jid);
                 }
             }
-            return self.show_all(shared, out);
+            self.show_all(shared, out);
+            return self.present_best(now, None, out);
         }
         let leaving = matches!(self.phase, Phase::Leaving { .. });
         self.show_all(shared, out);
