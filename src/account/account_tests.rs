@@ -684,12 +684,11 @@ mod siblings;
 
 #[path = "challenge_tests.rs"]
 mod challenges;
+#[path = "entrance_tests.rs"]
+mod entrances;
 
 #[path = "autojoin_tests.rs"]
 mod autojoins;
-
-#[path = "entrance_tests.rs"]
-mod entrances;
 
 #[path = "muji_tests.rs"]
 mod calls;

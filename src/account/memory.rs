@@ -5,8 +5,9 @@
 use std::time::{Duration, Instant};
 
 use crate::account::account::{Account, Output};
-use crate::muc::Now;
+use crate::muc::join::Join;
 use crate::muc::room::Room;
+use crate::muc::{Now, Out};
 
 /// How many rooms that were given up are remembered.
 const MOST_GIVEN_UP: usize = 64;
@@ -92,8 +93,8 @@ impl Account {
         }
         while let Some(bound) = self.is_beyond() {
             // Who is just being let in notices least of all; else the largest goes, whoever has grown.
-            let entering = self.rooms.get(grown).filter(|room| room.is_entering()).map(Room::jid);
-            let may_go = self.rooms.values().filter(|room| room.is_entering() || room.is_joined());
+            let entering = self.rooms.get(grown).filter(|r| r.is_entering() && r.audience().is_empty()).map(Room::jid);
+            let may_go = self.rooms.values().filter(|room| room.is_entering() || room.is_joined() || room.bytes() > 0);
             let largest = || may_go.max_by_key(|room| room.footprint()).map(Room::jid);
             let Some(room) = entering.or_else(largest).map(str::to_owned) else { return };
             self.give_up(now, &room, out);
@@ -119,14 +120,17 @@ impl Account {
     /// pass through.
     fn give_up(&mut self, now: Now, jid: &str, out: &mut Vec<Output>) {
         let Some(room) = self.rooms.get_mut(jid) else { return };
-        for client in room.waiting_clients() {
-            if let Some(known) = self.clients.get_mut(&client) {
-                known.passing.insert(jid.to_owned());
-            }
-        }
         self.limits.short.remember(GivenUp { room: jid.to_owned(), bytes: room.footprint(), at: now.at });
         let mut outs = Vec::new();
         room.give_up(now, &mut outs);
+        for out in &outs {
+            if let Out::Relay(client, stanza) = out
+                && Join::read(stanza).is_some()
+                && let Some(known) = self.clients.get_mut(client)
+            {
+                known.passing.insert(jid.to_owned());
+            }
+        }
         self.spread(now, jid, outs, out);
     }
 }

@@ -1,5 +1,8 @@
 //! What accounts may keep of their rooms (S20), as conversations.
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
 use super::*;
 
 const OTHER: &str = "other@muc.example";
@@ -215,4 +218,53 @@ fn s20_with_no_memory_left_everybody_passes_through() {
     stage.give(Input::SessionUp(None));
     let seen = stage.seen(A);
     assert!(seen[0] == "limited rooms.memory: a join passes through" && seen[1].contains("passes=true"), "{seen:?}");
+}
+
+#[test]
+fn s20_whatever_happens_the_process_keeps_within_its_memory_and_forgets_all_in_the_end() {
+    let (memory, largest, mut given_up) = (300 * KIB, 20 * KIB, 0);
+    for seed in 0..60 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let settings = Settings { memory, memory_per_account: 150 * KIB, ..Settings::default() };
+        let taken = settings.kept.memory().clone();
+        let mut stages = [(); 3].map(|()| Stage::with(settings.clone()));
+        for stage in &mut stages {
+            stage.client(A, &join("nick", "a1"));
+            stage.give(Input::SessionUp(None));
+        }
+        for _ in 0..300 {
+            let stage = &mut stages[random.random_range(0..3)];
+            let room = [ROOM, OTHER][random.random_range(0..2)];
+            let (n, size) = (random.random_range(0..30), random.random_range(0..largest));
+            let client = [A, B][random.random_range(0..2)];
+            match random.random_range(0..40) {
+                0..=23 => stage.server(&comes(room, n, size)),
+                24..=31 => stage.server(&said(room, n, size)),
+                32 => stage.server(&comes(room, n, 0).replace(" id='p'", " type='unavailable'")),
+                33 => stage.server(&gone("").replace(ROOM, room)),
+                34 => stage.client(client, &leave("nick").replace(ROOM, room)),
+                35 => stage.give(Input::SessionLost),
+                36 => {
+                    let own = "<item affiliation='none' role='participant'/><status code='110'/>";
+                    stage.server(&occupant(room, "nick", own, size));
+                    stage.server(&format!(
+                        "<message from='{room}' to='{SESSION}' type='groupchat'><subject/></message>"
+                    ));
+                }
+                37 => stage.pass(Duration::from_secs(20)),
+                _ => stage.client(client, &join("nick", "again").replace(ROOM, room)),
+            }
+            if stage.commands().contains(&"connect") {
+                stage.give(Input::SessionUp(None));
+            }
+            given_up += stage.up().iter().filter(|line| line.ends_with("a room is given up")).count();
+            stage.forget();
+            // A room is looked at again when it has grown by four KiB.
+            assert!(stage.account.bytes() <= (150 + 3 * 4) * KIB, "seed {seed}: {}", stage.account.bytes());
+            assert!(taken.used() <= memory + 3 * 3 * 4 * KIB, "seed {seed}: {}", taken.used());
+        }
+        stages.iter_mut().for_each(|stage| stage.give(Input::Unenrolled));
+        assert_eq!(taken.used(), 0, "seed {seed}");
+    }
+    assert!(given_up > 100, "{given_up} rooms were given up");
 }

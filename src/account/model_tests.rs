@@ -28,9 +28,14 @@ struct View {
     /// Real JIDs of others, as far as shown.
     jids: BTreeMap<String, String>,
     own: String,
+    /// What it says of itself there.
+    says: String,
+    /// The ids that it has given to presence.
+    ids: BTreeSet<String>,
     /// The number of the last live message.
     last: Option<u64>,
     joins_open: usize,
+    wrong: Option<String>,
 }
 
 /// What the room has told the account session so far of what it may see.
@@ -79,6 +84,8 @@ struct World {
     /// The room: nick and role of each occupant, and which is ours.
     occupants: BTreeMap<String, String>,
     own: Option<String>,
+    /// What the room is shown of us, and under which id.
+    says: (String, String),
     messages: u64,
     non_anonymous: bool,
     told: Told,
@@ -106,6 +113,7 @@ impl World {
             random: StdRng::seed_from_u64(seed),
             occupants: BTreeMap::new(),
             own: None,
+            says: Default::default(),
             messages: 0,
             non_anonymous: false,
             told: Told::default(),
@@ -147,6 +155,8 @@ impl World {
                 let stanza = Stanza::own(out.to_vec());
                 if let Some(view) = self.views.get_mut(&client.0) {
                     view.see(&stanza, self.told.sees_jids());
+                    let wrong = view.wrong.take();
+                    assert!(wrong.is_none(), "{wrong:?}\n{}", self.tail());
                 }
             }
             // Pass-through is another world; the view of such a client is its own stream's.
@@ -164,13 +174,15 @@ impl World {
 
     fn presence(&self, nick: &str, role: &str, codes: &str) -> String {
         let own = self.own.as_deref() == Some(nick);
+        let (says, id) =
+            if own { (self.says.0.as_str(), format!(" id='{}'", self.says.1)) } else { ("", String::new()) };
         let (jid, own) = match own {
             true => (format!(" jid='{SESSION}'"), "<status code='110'/>"),
             false if self.sees_jids() => (format!(" jid='{nick}@real/x'"), ""),
             false => (String::new(), ""),
         };
         format!(
-            "<presence from='{ROOM}/{nick}' to='{SESSION}'><x xmlns='http://jabber.org/protocol/muc#user'>\
+            "<presence from='{ROOM}/{nick}' to='{SESSION}'{id}>{says}<x xmlns='http://jabber.org/protocol/muc#user'>\
              <item affiliation='none' role='{role}'{jid}/>{codes}{own}</x></presence>"
         )
     }
@@ -242,7 +254,12 @@ impl World {
             return;
         }
         self.bookmark = !self.bookmark;
-        self.must = if self.bookmark { Must::BeIn } else { Must::BeOut };
+        self.must = match self.bookmark {
+            true => Must::BeIn,
+            // What the account has not heard of cannot go.
+            false if self.account.bookmarks.any() => Must::BeOut,
+            false => Must::Either,
+        };
         let event = format!(
             "<message from='user@example'><event xmlns='http://jabber.org/protocol/pubsub#event'>{}</event></message>",
             items(self.bookmark)
@@ -266,6 +283,9 @@ impl World {
                  xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
             ));
             return;
+        }
+        if self.own.is_some() || Join::read(stanza).is_some() {
+            self.says = (crate::muc::join::payload(stanza).content().to_owned(), id.clone());
         }
         match self.own.clone() {
             // It crossed with our removal.
@@ -295,8 +315,7 @@ impl World {
                 let others: Vec<String> = others.map(|(n, r)| self.presence(n, r, "")).collect();
                 self.down.extend(others);
                 let role = self.occupants.get(&own).cloned().unwrap_or_default();
-                let presence = self.presence(&own, &role, "").replace(" to=", &format!(" id='{id}' to="));
-                self.tell(presence);
+                self.tell(self.presence(&own, &role, ""));
                 if joins {
                     self.tell(format!("<message from='{ROOM}' to='{SESSION}' type='groupchat'><subject/></message>"));
                 }
@@ -434,7 +453,10 @@ impl World {
                 view.joins_open += 1;
                 // Who wants to be there is there, whatever the bookmark says.
                 self.must = if self.must == Must::BeOut { Must::Either } else { self.must };
-                format!("<presence to='{ROOM}/{nick}' id='{id}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+                let says = [String::new(), "<show>away</show>".to_owned(), format!("<status>{id}</status>")];
+                let x = "<x xmlns='http://jabber.org/protocol/muc'/>";
+                let says = says.choose(&mut self.random).unwrap();
+                format!("<presence to='{ROOM}/{nick}' id='{id}'>{says}{x}</presence>")
             }
             5 => format!("<presence to='{ROOM}/{own}' id='{id}' type='unavailable'/>"),
             6 if view.inside => format!("<presence to='{ROOM}/{nick}' id='{id}'/>"),
@@ -442,6 +464,7 @@ impl World {
             _ if view.inside => format!("<message to='{ROOM}' type='groupchat' id='{id}'><body>x</body></message>"),
             _ => return,
         };
+        view.ids.insert(id.to_string());
         self.log.push(format!("client {client} sends {stanza}"));
         self.give(Input::Stanza(ClientId(client), Stanza::own(stanza), true));
     }
@@ -505,6 +528,7 @@ impl World {
             }
             let who = format!("seed {seed}, client {client}");
             assert_eq!(Some(&view.own), self.own.as_ref(), "{who}: own nick\n{}", self.tail());
+            assert_eq!(view.says, self.says.0, "{who}: what it says\n{}", self.tail());
             assert_eq!(view.occupants, self.occupants, "{who}: occupants\n{}", self.tail());
             assert!(view.last.is_none_or(|last| last == self.messages), "{who}: the last message\n{}", self.tail());
         }
@@ -518,11 +542,9 @@ impl World {
         let client = self.next_client;
         self.online.clear();
         self.come();
-        self.give(Input::Stanza(
-            ClientId(client),
-            Stanza::own(format!("<presence to='{ROOM}/me'><x xmlns='http://jabber.org/protocol/muc'/></presence>")),
-            true,
-        ));
+        self.views.get_mut(&client).unwrap().ids.insert("new".into());
+        let join = format!("<presence to='{ROOM}/me' id='new'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+        self.give(Input::Stanza(ClientId(client), Stanza::own(join), true));
         self.settle();
         let Some(view) = self.views.get(&client).filter(|view| view.inside) else { return };
         let others = self.occupants.keys().filter(|nick| Some(*nick) != self.own.as_ref() && self.sees_jids());
@@ -537,6 +559,8 @@ impl World {
             self.settle();
         }
         match self.must {
+            // The event may have been lost with the session, and nobody has logged in since.
+            Must::BeIn if !self.account.bookmarks.any() => {}
             Must::BeIn => assert!(self.own.is_some(), "seed {seed}: bookmarked, and not in the room\n{}", self.tail()),
             Must::BeOut => {
                 assert!(self.own.is_none(), "seed {seed}: the bookmark is gone, the account is not\n{}", self.tail())
@@ -585,9 +609,17 @@ impl View {
                 if user.has(110) {
                     self.inside = true;
                     self.own = nick.to_owned();
+                    let said = tree.root().children().filter(|c| !c.is("x", "http://jabber.org/protocol/muc#user"));
+                    self.says = said.map(|c| c.raw()).collect();
+                    let id = stanza.id().unwrap_or_default();
+                    if !self.ids.contains(&*id) {
+                        self.wrong = Some(format!("the id of something else: {id}"));
+                    }
                 }
             }
-            Some("unavailable") if user.has(110) && !user.has(303) => *self = View::default(),
+            Some("unavailable") if user.has(110) && !user.has(303) => {
+                *self = View { ids: std::mem::take(&mut self.ids), ..View::default() };
+            }
             Some("unavailable") => {
                 self.jids.remove(nick);
                 self.occupants.remove(nick);

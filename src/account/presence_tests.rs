@@ -59,6 +59,31 @@ fn the_last_clients_end_is_shown_after_a_flood_too() {
 }
 
 #[test]
+fn presence_waits_for_the_new_nick() {
+    let mut stage = two();
+    stage.client(B, &format!("<presence to='{ROOM}/new' id='n'/>"));
+    assert_eq!(stage.up().len(), 1);
+    stage.client(A, &present("a2", "dnd"));
+    assert!(stage.up().is_empty(), "under the old nick it would take the change back");
+    assert!(stage.seen(A)[0].contains("id='a2'"));
+    let x = "<item affiliation='owner' nick='new' role='moderator'/><status code='303'/><status code='110'/>";
+    let x = format!("<x xmlns='http://jabber.org/protocol/muc#user'>{x}</x>");
+    stage.server(&format!("<presence from='{ROOM}/nick' to='{SESSION}' type='unavailable'>{x}</presence>"));
+    let up = stage.up();
+    assert!(up.len() == 1 && up[0].contains("/new'") && !up[0].contains("<show>"), "B's is the best now: {up:?}");
+    // A room that does not answer holds it up for a while; and one nick is asked for at a time.
+    stage.client(B, &format!("<presence to='{ROOM}/newer' id='n2'><show>xa</show></presence>"));
+    stage.client(A, &format!("<presence to='{ROOM}/newest' id='n3'><show>dnd</show></presence>"));
+    stage.forget();
+    stage.client(B, &format!("<presence to='{ROOM}/new' id='b2'><show>chat</show></presence>"));
+    assert!(stage.up().is_empty());
+    stage.pass(Duration::from_secs(60));
+    let up = stage.up();
+    assert!(up.iter().any(|up| up.contains("<show>chat</show>")), "{up:?}");
+    assert!(up.iter().any(|up| up.contains("/newest'") && up.contains("id='n3'")), "{up:?}");
+}
+
+#[test]
 fn a_probe_goes_to_the_room_and_its_answer_to_who_asked() {
     let mut stage = two();
     let other = |role: &str| {

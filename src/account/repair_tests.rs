@@ -365,17 +365,24 @@ fn a_message_that_leans_on_its_surroundings_is_none() {
 }
 
 #[test]
-fn a_room_that_is_given_up_meanwhile_is_an_outage() {
-    let (mut stage, _) = gap();
-    stage.client(A, &chat("m"));
-    let mut outs = Vec::new();
-    let now = stage.now;
-    stage.account.rooms.get_mut(ROOM).unwrap().give_up(now, &mut outs);
-    let told = |out: &Out| matches!(out, Out::All(all, gone) if all.len() == 2 && text_of(gone).contains("'333'"));
-    assert!(outs.iter().any(told), "{outs:?}");
-    assert!(outs.iter().any(|out| matches!(out, Out::Relay(A, said) if said.id().as_deref() == Some("m"))), "{outs:?}");
-}
-
-fn text_of(shared: &Shared) -> String {
-    String::from_utf8(shared.bytes().to_vec()).unwrap()
+fn s20_a_room_that_has_become_too_large_meanwhile_is_given_up() {
+    let mut stage = lost();
+    let settings = (*stage.account.settings).clone();
+    stage.account.settings = Arc::new(Settings { memory_per_account: 64 << 10, ..settings });
+    stage.client(A, &chat("held"));
+    for n in 0..8 {
+        present(&mut stage, &n.to_string(), "visitor", &format!("<status>{}</status>", "s".repeat(10_000)));
+    }
+    let (a, b) = (stage.seen(A), stage.seen(B));
+    assert!(a[1].starts_with("relay") && a[1].contains("held"), "{a:?}");
+    for seen in [&a, &b] {
+        assert!(seen[0].contains("333") && seen[0].contains("110"), "{seen:?}");
+        assert!(seen.last().unwrap().starts_with("detached") || seen.len() == 2, "{seen:?}");
+    }
+    assert!(stage.up().iter().any(|up| up.contains("type='unavailable'")));
+    assert!(stage.account.bytes() < 16 << 10);
+    stage.client(B, &join("nick", "b2"));
+    assert!(stage.seen(B)[1].contains("passes=true"));
+    stage.server(&gone(""));
+    assert_eq!((stage.account.rooms().count(), stage.account.settings.kept.memory().used()), (0, 0));
 }

@@ -36,11 +36,10 @@ impl Room {
     pub fn autojoin(&mut self, now: Now, nick: &str, password: Option<SecretString>, out: &mut Vec<Out>) {
         self.is_bookmarked(password, false);
         self.leave_at = None;
+        self.usual_nick = Some(nick.to_owned());
         if self.phase == Phase::Out && self.waiting.is_empty() {
             self.nick = nick.to_owned();
             self.start_rejoin(now, out);
-        } else if !self.is_joined() {
-            self.usual_nick = Some(nick.to_owned());
         }
     }
 

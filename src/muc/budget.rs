@@ -3,8 +3,10 @@
 
 use crate::muc::kept;
 use crate::muc::memory::{Memory, Share};
+use crate::muc::repair::Repair;
 use crate::muc::room::{Phase, Room};
-use crate::muc::{ClientId, Now, Out};
+use crate::muc::subject::Subject;
+use crate::muc::{Now, Out};
 use crate::xmpp::ns;
 use crate::xmpp::stanza::Stanza;
 
@@ -46,12 +48,19 @@ impl Room {
     fn own_bytes(&self) -> usize {
         let own = self.own.as_ref().map_or(0, |own| own.bytes());
         let room = self.room_presence.as_ref().map_or(0, |presence| presence.len());
-        EMPTY + LISTED * (self.occupants.len() + self.history.len()) + own + room + self.subject.bytes()
+        let repair = self.repair.as_ref().map_or(0, |repair| repair.bytes());
+        EMPTY + LISTED * self.listed() + own + room + repair + self.subject.bytes()
+    }
+
+    /// How many occupants and messages accounts share.
+    fn listed(&self) -> usize {
+        self.occupants.len() + self.history.len() + self.repair.as_ref().map_or(0, Repair::listed)
     }
 
     /// All that it takes, as if no other account shared anything of it.
     pub fn footprint(&self) -> usize {
-        self.bytes() + kept::BESIDE * (self.occupants.len() + self.history.len()) + self.own_bytes()
+        let repair = self.repair.as_ref().map_or(0, Repair::shared_bytes);
+        self.bytes() + repair + kept::BESIDE * self.listed() + self.own_bytes()
     }
 
     /// Counts what it takes anew; whether that is more than the last time.
@@ -69,9 +78,19 @@ impl Room {
         any
     }
 
-    /// The clients whose joins are not answered yet.
-    pub fn waiting_clients(&self) -> impl Iterator<Item = ClientId> {
-        self.waiting.iter().map(|waiter| waiter.client)
+    /// What a room still sends that the account is not in, or leaves with nobody attached, is kept for nobody.
+    pub(super) fn keep_nothing_if_outside(&mut self) {
+        let outside = match self.phase {
+            Phase::Out | Phase::Lost { .. } => true,
+            Phase::Leaving { .. } => self.audience.is_empty(),
+            Phase::Joining { .. } | Phase::Entering { .. } | Phase::Joined => false,
+        };
+        if outside {
+            self.occupants.clear();
+            self.history.clear();
+            self.subject = Subject::default();
+            self.room_presence = None;
+        }
     }
 
     /// The account gives the room up: attached clients are told as after an outage (110 and 333), who waits passes
@@ -93,11 +112,6 @@ impl Room {
     /// Beyond its budget the oldest history goes first. If the occupants alone are too many, only who the one is that
     /// came or changed now (`newest`) is kept, not what it says of itself; in the end not even that.
     pub(super) fn keep_to_budget(&mut self, newest: Option<&str>) {
-        if self.put_out && matches!(self.phase, Phase::Leaving { .. }) {
-            // What still comes is nobody's.
-            self.occupants.clear();
-            while self.history.forget_oldest() {}
-        }
         self.keep_within(MOST, newest);
     }
 

@@ -33,6 +33,13 @@ pub(super) struct CatchUp {
     later: Vec<Stanza>,
 }
 
+impl CatchUp {
+    /// Bytes of the stanzas that it keeps.
+    pub(super) fn bytes(&self) -> usize {
+        self.messages.iter().chain(&self.later).map(|stanza| stanza.bytes().len()).sum()
+    }
+}
+
 impl Room {
     /// Asks the archive for what is behind the message with that id.
     pub(super) fn start_catch_up(&mut self, now: Now, last: &str, out: &mut Vec<Out>) {

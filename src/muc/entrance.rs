@@ -44,7 +44,7 @@ impl Room {
         let client = Attached::new(client, &presence, self.shown.next());
         let is_best = self.best().is_none_or(|best| client.is_better_than(best));
         let presence = self.with_call(&presence);
-        if !is_best || self.shown.is(&presence) || !self.shown.may_change(now.at) {
+        if !is_best || self.shown.is(&presence) || self.shown.may_change(now.at).is_err() {
             return false;
         }
         self.shown.settle();

@@ -54,6 +54,7 @@ impl Room {
         self.entrance_gone(now, client, out);
         self.visibility.forget_client(client);
         self.verified.client_gone(client);
+        self.shown.nicks_wanted.retain(|(asker, _)| *asker != client);
         self.authors.client_gone(client);
         if let Some(repair) = &mut self.repair {
             repair.client_gone(client);

@@ -63,7 +63,7 @@ impl Room {
         out: &mut Vec<Out>,
     ) {
         self.nick = nick.to_owned();
-        self.usual_nick = None;
+        self.usual_nick.take_if(|_| self.autojoin.is_none());
         self.retry_wait = FIRST_RETRY;
         self.put_out = false;
         let order = if *self.history.keeping() == Keeping::Queue { Order::EJABBERD } else { Order::PROSODY };
@@ -101,6 +101,9 @@ impl Room {
         if !self.waiting.is_empty() {
             self.start_join(now, out);
         } else if self.stays() {
+            if let Some(nick) = &self.usual_nick {
+                nick.clone_into(&mut self.nick);
+            }
             self.lost(now, out);
         } else {
             out.push(Out::Ended);
@@ -110,7 +113,6 @@ impl Room {
     /// The account was put out of the room without anybody's will.
     pub(super) fn lost(&mut self, now: Now, out: &mut Vec<Out>) {
         self.give_up_repair(now, out);
-        self.nick = self.usual_nick.take().unwrap_or_else(|| std::mem::take(&mut self.nick));
         self.forget();
         self.phase = Phase::Lost { retry_at: Some(now.at + self.retry_wait) };
         self.retry_wait = (self.retry_wait * 2).min(LAST_RETRY);

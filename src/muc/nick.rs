@@ -1,10 +1,17 @@
 //! Nicks (XEP-0045 §7.6): one for the account, compared as the server compares them.
 
+use std::sync::Arc;
+
 use jid::ResourcePart;
 
 use crate::muc::room::Room;
-use crate::muc::{ClientId, Out};
+use crate::muc::{ClientId, Now, Out};
+use crate::xmpp::conditions::{StanzaCondition, error_reply};
+use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
+
+/// How many requests for another nick wait for the answer to one.
+const MOST_WANTED: usize = 16;
 
 /// Whether two nicks are the same after resourceprep (RFC 7622 §3.4): 'Ａl①' joins as 'Al1'.
 pub fn same(a: &str, b: &str) -> bool {
@@ -28,6 +35,32 @@ impl Room {
         }
         self.shown.joined_with(&up);
         out.push(Out::Up(up));
+    }
+
+    /// The room has not answered the last request for another nick; what it makes of this one depends on that.
+    pub(super) fn ask_nick_later(&mut self, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
+        if self.shown.nicks_wanted.len() < MOST_WANTED {
+            return self.shown.nicks_wanted.push_back((client, stanza));
+        }
+        let text = "too many changes of the nick";
+        let reply = error_reply(&stanza, "", StanzaCondition::ResourceConstraint, text);
+        out.extend(reply.map(|reply| Out::One(client, Arc::new(Shared::new(&Stanza::own(reply), None)))));
+    }
+
+    /// Asks for the nick that is wanted next, unless another one is asked for.
+    pub(super) fn ask_next_nick(&mut self, now: Now, out: &mut Vec<Out>) {
+        while !self.shown.is_renaming(now.at) {
+            let Some((client, stanza)) = self.shown.nicks_wanted.pop_front() else { return };
+            if self.is_attached(client) {
+                self.client_presence(now, client, stanza, out);
+            }
+        }
+    }
+
+    pub(super) fn tick_nick(&mut self, now: Now, out: &mut Vec<Out>) {
+        if self.shown.next_nick_at().is_some_and(|at| now.at >= at) {
+            self.ask_next_nick(now, out);
+        }
     }
 }
 

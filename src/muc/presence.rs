@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::muc::entrance::Entrance;
 use crate::muc::join::{Join, payload};
@@ -19,6 +19,9 @@ use crate::xmpp::{caps, ns};
 
 /// How many of a client's presences may be on their way to the room and back, as far as their ids are remembered.
 const MOST_UNDER_WAY: usize = 16;
+
+/// How long a room may take to answer who asks for another nick; after that the presence may change again.
+const RENAMING_TIME: Duration = Duration::from_secs(60);
 
 /// One attached client and its presence in the room.
 #[derive(Debug)]
@@ -91,6 +94,8 @@ pub(super) struct Shown {
     reconsider_at: Option<Instant>,
     pace: Pace,
     renaming: Option<Renaming>,
+    /// Further requests for another nick: one is asked for at a time.
+    pub(super) nicks_wanted: VecDeque<(ClientId, Stanza)>,
     /// How many presences clients have sent.
     updates: u64,
     /// Whose call is in it.
@@ -105,6 +110,8 @@ pub(super) struct Renaming {
     client: ClientId,
     presence: Stanza,
     since: u64,
+    /// The room may be silent.
+    until: Instant,
 }
 
 impl Shown {
@@ -138,9 +145,24 @@ impl Shown {
         self.content.as_deref() == Some(presence.content())
     }
 
-    /// Whether another presence may be shown now.
-    pub(super) fn may_change(&mut self, now: Instant) -> bool {
-        self.pace.take(now).is_ok()
+    /// Whether another nick is asked for.
+    pub(super) fn is_renaming(&self, now: Instant) -> bool {
+        self.renaming.as_ref().is_some_and(|renaming| now < renaming.until)
+    }
+
+    /// When the next nick is asked for, though the room has not answered.
+    pub(super) fn next_nick_at(&self) -> Option<Instant> {
+        let renaming = self.renaming.as_ref().filter(|_| !self.nicks_wanted.is_empty());
+        renaming.map(|renaming| renaming.until)
+    }
+
+    /// Whether another presence may be shown now, else when it may: not while another nick is asked for, for under the
+    /// old one it would ask for that again.
+    pub(super) fn may_change(&mut self, now: Instant) -> Result<(), Instant> {
+        match self.renaming.as_ref().map(|renaming| renaming.until).filter(|until| now < *until) {
+            Some(until) => Err(until),
+            None => self.pace.take(now),
+        }
     }
 
     /// What is shown stays so.
@@ -222,6 +244,9 @@ impl Room {
         }
         let asked = stanza.to().and_then(|to| to.split_once('/').map(|(_, nick)| nick.to_owned()));
         let other_nick = asked.as_deref().is_some_and(|asked| !nick::same(asked, &self.nick));
+        if other_nick && self.shown.is_renaming(now.at) {
+            return self.ask_nick_later(client, stanza, out);
+        }
         let since = self.shown.next();
         let Some(attached) = self.attached.iter_mut().find(|a| a.client == client) else { return };
         let (before, since_before) = (attached.presence.clone(), attached.since);
@@ -229,7 +254,9 @@ impl Room {
         if other_nick {
             let id = stanza.id().unwrap_or_default().into_owned();
             let content = self.shown.content.clone();
-            self.shown.renaming = Some(Renaming { id, content, client, presence: before, since: since_before });
+            let until = now.at + RENAMING_TIME;
+            let renaming = Renaming { id, content, client, presence: before, since: since_before, until };
+            self.shown.renaming = Some(renaming);
             self.ask_nick(client, &stanza, out);
         }
         if let Some(join) = Join::read(&stanza) {
@@ -255,7 +282,7 @@ impl Room {
         let (best_client, presence) = (best.client, self.with_call(&best.presence));
         if self.shown.content.as_deref() != Some(presence.content()) {
             let callers = [self.caller_client(), self.shown.caller];
-            match self.shown.pace.take(now.at) {
+            match self.shown.may_change(now.at) {
                 Ok(()) => {
                     let own = update.filter(|(c, _)| *c == best_client || callers.contains(&Some(*c)));
                     self.present(&presence, own, out);
@@ -283,6 +310,7 @@ impl Room {
             attached.update(&refused.presence, refused.since);
         }
         self.present_best(now, None, out);
+        self.ask_next_nick(now, out);
     }
 
     /// Sends a client's presence up: as `update`, if the room is to reflect it to that client under its own id.
@@ -359,7 +387,7 @@ impl Room {
         if self.shown.content.as_deref() == Some(&content) {
             return;
         }
-        if let Err(later) = self.shown.pace.take(now.at) {
+        if let Err(later) = self.shown.may_change(now.at) {
             self.shown.reconsider_at = Some(later);
         } else {
             let id = self.next_id();

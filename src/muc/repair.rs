@@ -43,6 +43,22 @@ impl Repair {
         self.held.len()
     }
 
+    /// Bytes kept beside what accounts share.
+    pub(super) fn bytes(&self) -> usize {
+        let held: usize = self.held.iter().map(|(_, stanza)| stanza.bytes().len()).sum();
+        held + self.catch_up.as_ref().map_or(0, CatchUp::bytes)
+    }
+
+    /// Bytes of the occupants and messages that accounts share.
+    pub(super) fn shared_bytes(&self) -> usize {
+        self.occupants.bytes() + self.history.bytes()
+    }
+
+    /// How many of those there are.
+    pub(super) fn listed(&self) -> usize {
+        self.occupants.len() + self.history.len()
+    }
+
     /// The client is gone.
     pub(super) fn client_gone(&mut self, client: ClientId) {
         self.held.retain(|(sender, _)| *sender != client);

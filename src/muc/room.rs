@@ -59,7 +59,7 @@ pub struct Room {
     pub(super) session: String,
     pub(super) settings: Arc<Settings>,
     pub(super) nick: String,
-    /// The nick to go back with, if a client's join with another one fails.
+    /// The nick to go back with, if another one is not to be had.
     pub(super) usual_nick: Option<String>,
     pub(super) phase: Phase,
     pub(super) waiting: VecDeque<Waiter>,
@@ -192,7 +192,7 @@ impl Room {
     pub fn kept_for_clients(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
         let held = self.repair.as_ref().map_or(0, Repair::held);
-        let sent = self.authors.len() + self.invitations.len() + self.probes.len();
+        let sent = self.authors.len() + self.invitations.len() + self.probes.len() + self.shown.nicks_wanted.len();
         waiting + held + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + sent
     }
 
@@ -321,6 +321,7 @@ impl Room {
             Kind::Message => self.room_message(now, nick, stanza, out),
             _ => {}
         }
+        self.keep_nothing_if_outside();
     }
 
     fn room_presence(&mut self, now: Now, nick: Option<String>, stanza: Stanza, out: &mut Vec<Out>) {
@@ -362,7 +363,7 @@ impl Room {
                 // Kept for as long as the account stays: a copy, so that it does not pin the read buffer.
                 self.entered(now, nick, stanza.edit().finish(), &user, keep, asker, out);
             }
-            Phase::Entering { .. } | Phase::Joined if nick == self.nick => {
+            Phase::Entering { .. } | Phase::Joined | Phase::Leaving { .. } if nick == self.nick => {
                 if let Some(own) = &mut self.own {
                     own.update(item::settled(&stanza, false).unwrap_or_else(|| stanza.edit().finish()));
                 }
@@ -399,6 +400,7 @@ impl Room {
         let shared = with_own_jid(&stanza, &self.session);
         if user.has(codes::NEW_NICK) {
             self.shown.renamed();
+            self.visibility.renamed();
             if let Some(new) = user.items.iter().find_map(|i| i.nick.clone()) {
                 self.history.author_left(nick);
                 self.nick = new;
@@ -407,7 +409,9 @@ impl Room {
                     own.rename(&own_jid);
                 }
             }
-            return self.show_all(shared, out);
+            self.show_all(shared, out);
+            self.present_best(now, None, out);
+            return self.ask_next_nick(now, out);
         }
         let leaving = matches!(self.phase, Phase::Leaving { .. });
         let held = self.end_repair();
@@ -462,7 +466,7 @@ impl Room {
         let resend = self.resend.deadline().filter(|_| joined);
         let seen = self.visibility.deadline();
         let entrance = self.entrance.as_ref().map(Entrance::deadline);
-        let shown = [self.shown.reconsider_at(), seen, entrance];
+        let shown = [self.shown.reconsider_at(), self.shown.next_nick_at(), seen, entrance];
         let waits = [phase, leave, empty, self.verify_at(), resend, self.catch_up_until()];
         let waits = waits.into_iter().chain(shown);
         waits.flatten().min()
@@ -487,6 +491,7 @@ impl Room {
         self.tick_entrance(now, out);
         self.tick_leave(now, out);
         self.tick_presence(now, out);
+        self.tick_nick(now, out);
         self.tick_verify(now, out);
         self.tick_resend(now, out);
     }

@@ -29,6 +29,8 @@ pub(super) struct Visibility {
     /// More may be seen than the room has shown.
     behind: bool,
     asking: Option<Asking>,
+    /// The own nick has changed since.
+    renamed: bool,
     /// Attached clients that have joined again meanwhile.
     replays: Vec<(ClientId, Join)>,
 }
@@ -61,6 +63,11 @@ impl Visibility {
     /// The replays that clients wait for; none is left.
     pub(super) fn take_replays(&mut self) -> Vec<(ClientId, Join)> {
         std::mem::take(&mut self.replays)
+    }
+
+    /// The own nick has changed: the presence under the new one is news, whatever it answers.
+    pub(super) fn renamed(&mut self) {
+        self.renamed = true;
     }
 
     /// The client is gone.
@@ -151,9 +158,14 @@ impl Room {
             self.visibility.behind = false;
             return false;
         }
-        let moderator = self.own.as_ref().and_then(|own| own.role(&self.session)).as_deref() == Some("moderator");
+        let moderator = self.is_moderator();
+        if !moderator && self.shown.is_renaming(now.at) {
+            // A join under the old nick would take the new one back; the next join asks.
+            return false;
+        }
         let what = if moderator { self.ask_for_lists(out) } else { self.ask_by_rejoin(out) };
         self.visibility.asking = Some(Asking { what, until: now.at + PATIENCE });
+        self.visibility.renamed = false;
         true
     }
 
@@ -203,7 +215,13 @@ impl Room {
         }
         if last {
             self.jids_asked(now, out);
+            // The lists are refused to who is no moderator any more, and may see JIDs all the same.
+            self.visibility.behind = self.visibility.sees && !self.is_moderator();
         }
+    }
+
+    fn is_moderator(&self) -> bool {
+        self.own.as_ref().and_then(|own| own.role(&self.session)).as_deref() == Some("moderator")
     }
 
     /// Whatever could be learnt is: who waits is served.
@@ -246,7 +264,7 @@ impl Room {
                 own.update(item::settled(stanza, false).unwrap_or(stanza.clone()));
             }
             self.look_again();
-            return true;
+            return !self.visibility.renamed;
         }
         let known = self.occupants.get(nick).map(|known| Stanza::own(known.bytes().to_vec()));
         if *answered || !known.is_some_and(|known| item::same_but_jids(&known, stanza)) {
