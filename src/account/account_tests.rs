@@ -640,3 +640,6 @@ mod resent;
 
 #[path = "presence_tests.rs"]
 mod presences;
+
+#[path = "invitation_tests.rs"]
+mod invitations;

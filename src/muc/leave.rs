@@ -51,6 +51,7 @@ impl Room {
         self.visibility.forget_client(client);
         self.verified.client_gone(client);
         self.authors.client_gone(client);
+        self.invitations.client_gone(client);
         if self.is_attached(client) {
             self.detach(now, client, out);
             self.leave_if_unconfigured(now, client, out);

@@ -22,6 +22,7 @@ impl Room {
             _ => {}
         }
         self.authors.remember(&stanza, client);
+        self.invitations.remember(&stanza, client);
         out.push(Out::Up(stanza));
     }
 
@@ -61,7 +62,11 @@ impl Room {
             return;
         }
         if !stanza.is_type("groupchat") {
-            return self.show_all(Shared::new(&stanza, None), out);
+            let shared = Shared::new(&stanza, None);
+            return match from.is_none().then(|| self.invitations.declined(&stanza)).flatten() {
+                Some(client) => out.push(Out::One(client, Arc::new(shared))),
+                None => self.show_all(shared, out),
+            };
         }
         self.groupchat(now, from, stanza, out);
     }

@@ -9,6 +9,7 @@ mod budget;
 pub mod codes;
 pub mod dismiss;
 pub mod history;
+mod invitations;
 pub mod item;
 pub mod join;
 pub mod kept;

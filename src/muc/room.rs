@@ -9,6 +9,7 @@ use crate::muc::authors::Authors;
 use crate::muc::autojoin::Autojoin;
 use crate::muc::codes::{self, Departure, MucUser};
 use crate::muc::history::{History, Keeping};
+use crate::muc::invitations::Invitations;
 use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
 use crate::muc::occupant::Occupants;
@@ -65,6 +66,7 @@ pub struct Room {
     pub(super) history: History,
     /// Who sent what: errors go to the author alone.
     pub(super) authors: Authors,
+    pub(super) invitations: Invitations,
     /// The room was created by our join and is not configured yet (201).
     pub(super) unconfigured: bool,
     /// The client that was told so.
@@ -107,6 +109,7 @@ impl Room {
             subject: Subject::default(),
             history: History::new(settings.history),
             authors: Authors::default(),
+            invitations: Invitations::default(),
             unconfigured: false,
             creator: None,
             shown: Shown::default(),
@@ -155,10 +158,11 @@ impl Room {
         self.is_attached(client) || self.waiting.iter().any(|w| w.client == client)
     }
 
-    /// How many things are kept for clients: their joins and what they sent behind them, and who sent what.
+    /// How many things are kept for clients: their joins and what they sent behind them, who sent what, who invited whom.
     pub fn kept_for_clients(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
-        waiting + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + self.authors.len()
+        let sent = self.authors.len() + self.invitations.len();
+        waiting + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + sent
     }
 
     /// How many others are in the room.
@@ -250,6 +254,7 @@ impl Room {
         self.subject = Subject::default();
         self.history.clear();
         self.authors.clear();
+        self.invitations.clear();
         self.unconfigured = false;
         self.creator = None;
         self.shown = Shown::default();
