@@ -52,13 +52,16 @@ impl Stage {
         Stage { server, proxy, clients, bob, carol, _drivers: drivers }
     }
 
-    /// A room of carol's with all in it.
+    /// A room of carol's with all in it, and all have seen that.
     pub async fn room(&self, name: &str) -> String {
         let room = self.server.room(name);
         self.carol.join(&room, "carol").await;
         self.bob.join(&room, "bob").await;
         for client in &self.clients {
             client.join(&room, "alice").await;
+        }
+        for (client, nick) in [(&self.carol, "bob"), (&self.carol, "alice"), (&self.bob, "alice")] {
+            client.sees(0, nick, |s| s.is("presence", &[("room", &room), ("nick", nick)])).await;
         }
         room
     }

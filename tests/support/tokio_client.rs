@@ -97,6 +97,7 @@ async fn talk(name: &str, login: Value, mut commands: mpsc::UnboundedReceiver<Va
                         event["client"] = name.into();
                         emit(event);
                     }
+                    rooms.answers().into_iter().for_each(emit);
                     if let Some(next) = next {
                         let _ = client.send_stanza(next).await;
                     }
@@ -145,13 +146,21 @@ fn emit(event: Value) {
     let _ = writeln!(out, "{event}").and_then(|()| out.flush());
 }
 
-fn accept(command: &Value, mut answer: Value) {
-    answer["event"] = "result".into();
-    answer["req"] = command["req"].clone();
-    answer["ok"] = true.into();
-    emit(answer);
+fn accept(command: &Value, answer: Value) {
+    emit(accepted(command, answer));
 }
 
 fn refuse(command: &Value, error: &str, text: &str) {
-    emit(json!({ "event": "result", "req": command["req"], "ok": false, "error": error, "text": text }));
+    emit(refused(command, error, text));
+}
+
+fn accepted(command: &Value, mut answer: Value) -> Value {
+    answer["event"] = "result".into();
+    answer["req"] = command["req"].clone();
+    answer["ok"] = true.into();
+    answer
+}
+
+fn refused(command: &Value, error: &str, text: &str) -> Value {
+    json!({ "event": "result", "req": command["req"], "ok": false, "error": error, "text": text })
 }

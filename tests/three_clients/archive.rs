@@ -6,11 +6,12 @@ async fn archive(stage: Stage) {
     let room = &stage.room("archive").await;
     let [phone, laptop, tablet] = &stage.clients;
     let authors = [phone, laptop, &stage.carol, tablet, &stage.bob, phone, laptop];
-    let mark = stage.carol.mark();
     let bodies: Vec<String> = (0..authors.len()).map(|n| format!("message {n}")).collect();
     for (author, body) in authors.into_iter().zip(&bodies) {
         author.groupchat(room, &body.replace(' ', "-"), body).await;
-        stage.carol.sees(mark, "the message", |s| s.text("body") == body).await;
+        for client in stage.clients.iter().chain([&stage.carol]) {
+            client.sees(0, "the message", |s| s.text("body") == body).await;
+        }
     }
     // This Prosody writes it down when it has sent it.
     stage.carol.settle().await;

@@ -54,12 +54,12 @@ async fn join_and_leave(stage: Stage) {
     // It comes back, which is nobody's business either.
     let (marks, carol_mark) = (stage.marks(), carol.mark());
     laptop.join(room, "alice").await;
-    for (client, mark) in [(phone, marks[0]), (tablet, marks[2]), (carol, carol_mark)] {
-        client.sees_no(mark, "somebody's presence", |s| s.what() == "presence").await;
-    }
     laptop.groupchat(room, "again", "so am I").await;
     for (client, mark) in stage.since(marks).chain([(carol, carol_mark)]) {
         client.sees_once(mark, "the message", said("again", "alice")).await;
+    }
+    for (client, mark) in [(phone, marks[0]), (tablet, marks[2]), (carol, carol_mark)] {
+        client.sees_no(mark, "somebody's presence", |s| s.what() == "presence").await;
     }
 
     // All leave, and stay online: the one occupant goes.

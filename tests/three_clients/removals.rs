@@ -8,9 +8,8 @@ async fn out(stage: &Stage, room: &str, marks: [usize; 3], code: u64, reason: &s
         let own = client.sees_once(mark, "its removal", |s| s.is_own("alice", true, code)).await;
         assert_eq!(own.codes(), [110, code], "{}", client.name);
         assert_eq!((own.text("role"), own.text("reason")), ("none", reason), "{}: {own:?}", client.name);
-        // This ejabberd does not say who did it.
-        let actor = if stage.server.kind == Kind::Prosody { "carol" } else { "" };
-        assert_eq!(own.text("actor"), actor, "{}: {own:?}", client.name);
+        assert_eq!(own.text("actor"), "carol", "{}: {own:?}", client.name);
+        names(&own, client);
         assert!(!client.finds_itself_in(room, "alice").await, "{}", client.name);
     }
 }
@@ -82,13 +81,11 @@ async fn putting_out(stage: Stage) {
         }
         .expect("an owner may");
         let own = victim.sees_once(victim_mark, "its removal", |s| s.is_own(nick, true, code)).await;
-        // Who did it is the one occupant.
-        let actor = if stage.server.kind == Kind::Prosody { "alice" } else { "" };
-        assert_eq!((own.text("actor"), own.text("reason")), (actor, "enough"), "{own:?}");
+        assert_eq!((own.text("actor"), own.text("reason")), ("alice", "enough"), "the one occupant did it: {own:?}");
         for (client, mark) in stage.since(marks) {
             let removal = |s: &Seen| s.is("presence", &[("nick", nick), ("type", "unavailable")]);
             let seen = client.sees_once(mark, "the removal", removal).await;
-            assert_eq!((seen.codes().as_slice(), seen.text("actor")), (&[code][..], actor), "{}", client.name);
+            assert_eq!((seen.codes().as_slice(), seen.text("actor")), (&[code][..], "alice"), "{}", client.name);
             let view = nicks(client, room).await;
             assert!(!view.contains(&nick.to_owned()), "{}: {view:?} {:#?}", client.name, client.since(mark));
             let expected = usize::from(client.name == kicker.name);

@@ -17,13 +17,15 @@ async fn voice(stage: Stage) {
     configure(carol, room, "moderated", &[MODERATED]).await;
 
     // Revoked: all three see it, once.
-    let (marks, bob_mark) = (stage.marks(), bob.mark());
+    let (marks, bob_mark, carol_mark) = (stage.marks(), bob.mark(), carol.mark());
     carol.set_role(room, "alice", "visitor", "quiet").await.expect("the owner may");
     for (client, mark) in stage.since(marks) {
         let own = client.sees_once(mark, "its new role", role("alice", "visitor")).await;
         assert_eq!((own.codes().as_slice(), own.text("reason")), (&[110][..], "quiet"), "{}", client.name);
     }
-    bob.sees_once(bob_mark, "alice's new role", role("alice", "visitor")).await;
+    for (client, mark) in [(bob, bob_mark), (carol, carol_mark)] {
+        client.sees_once(mark, "alice's new role", role("alice", "visitor")).await;
+    }
 
     // What a visitor says is refused, to who said it.
     let (marks, carol_mark) = (stage.marks(), carol.mark());

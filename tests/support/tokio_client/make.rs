@@ -25,7 +25,7 @@ pub fn stanza(command: &Value) -> Option<Stanza> {
     let text = |key: &str| command[key].as_str().unwrap_or_default().to_owned();
     let address = |key: &str| Jid::new(&text(key)).ok();
     let room = address("room");
-    let occupant = || Some(room.clone()?.to_bare().with_resource_str(&text("nick")).ok()?);
+    let occupant = || room.clone()?.to_bare().with_resource_str(&text("nick")).ok();
     let ask = |iq: Iq, to: Jid| Some(Stanza::from(iq.with_to(to).with_id(id(command))));
     let to_room = |x: MucUser| Some(Message::normal(room.clone()?).with_payload(x).into());
     let reason = || Some(text("reason")).filter(|reason| !reason.is_empty());

@@ -1,7 +1,7 @@
 //! What a tokio-xmpp client is shown in rooms, as the types of xmpp-parsers understand it: the answers that commands
 //! wait for, and `parsed` events (see [`crate::support::muc`]).
 
-use super::{accept, make, refuse};
+use super::{accepted, make, refused};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use tokio_xmpp::Stanza;
@@ -26,6 +26,8 @@ pub struct Rooms {
     pages: HashMap<String, Vec<Vec<String>>>,
     occupants: HashMap<String, BTreeMap<String, Value>>,
     voice_request: Option<(Jid, DataForm)>,
+    /// What is to be told when the stanza that is being looked at has been.
+    answers: Vec<Value>,
 }
 
 impl Rooms {
@@ -39,7 +41,9 @@ impl Rooms {
             }
             Some("nick") => drop(self.nicks.insert(room, command.clone())),
             Some("settle" | "copies" | "role" | "affiliation" | "self_ping" | "archive") => {
-                self.pages.insert(make::id(command), vec![Vec::new()]);
+                if command["do"] == "archive" {
+                    self.pages.insert(make::id(command), vec![Vec::new()]);
+                }
                 self.asked.insert(make::id(command), command.clone());
             }
             _ => return false,
@@ -58,6 +62,11 @@ impl Rooms {
         Some(make::grant(room, form))
     }
 
+    /// The answers of commands that the last stanza has brought.
+    pub fn answers(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.answers)
+    }
+
     /// Takes a stanza: what it says, and what is to be sent next.
     pub fn take(&mut self, stanza: Stanza) -> (Option<Value>, Option<Stanza>) {
         match stanza {
@@ -74,7 +83,8 @@ impl Rooms {
             event["what"] = "error".into();
             event["condition"] = condition(&presence.payloads).into();
             let waiting = [self.joins.remove(&room), self.nicks.remove(&room)];
-            waiting.iter().flatten().for_each(|command| refuse(command, &condition(&presence.payloads), ""));
+            let refused = |command| refused(command, &condition(&presence.payloads), "");
+            self.answers.extend(waiting.iter().flatten().map(refused));
             return Some(event);
         }
         let x = presence.payloads.iter().find(|payload| payload.is("x", ns::MUC_USER))?;
@@ -107,7 +117,7 @@ impl Rooms {
             && codes.contains(&303)
             && let Some(command) = self.nicks.remove(&room)
         {
-            accept(&command, json!({ "nick": event["new_nick"] }));
+            self.answers.push(accepted(&command, json!({ "nick": event["new_nick"] })));
         }
         event["codes"] = codes.into();
         Some(event)
@@ -190,7 +200,7 @@ impl Rooms {
         let (_, subject) = message.get_best_subject(vec![])?;
         let (room, _) = parts(message.from.as_ref());
         if let Some(command) = self.joins.remove(&room) {
-            accept(&command, json!({ "occupants": self.occupants(&room), "subject": subject }));
+            self.answers.push(accepted(&command, json!({ "occupants": self.occupants(&room), "subject": subject })));
         }
         event["what"] = "subject".into();
         event["body"] = subject.as_str().into();
@@ -209,14 +219,16 @@ impl Rooms {
                 let condition = Element::from(error.defined_condition).name().to_owned();
                 let joined = ["service-unavailable", "feature-not-implemented", "item-not-found"];
                 let status = if joined.contains(&condition.as_str()) { "JOINED" } else { "DISCONNECTED" };
-                accept(&command, json!({ "status": status }));
+                self.answers.push(accepted(&command, json!({ "status": status })));
             }
-            Iq::Result { .. } if pinged => accept(&command, json!({ "status": "JOINED" })),
-            Iq::Error { error, .. } => refuse(&command, Element::from(error.defined_condition).name(), ""),
+            Iq::Result { .. } if pinged => self.answers.push(accepted(&command, json!({ "status": "JOINED" }))),
+            Iq::Error { error, .. } => {
+                self.answers.push(refused(&command, Element::from(error.defined_condition).name(), ""))
+            }
             Iq::Result { payload: Some(payload), .. } if command["do"] == "archive" => {
                 return self.page_ended(command, payload);
             }
-            _ => accept(&command, json!({})),
+            _ => self.answers.push(accepted(&command, json!({}))),
         }
         None
     }
@@ -228,12 +240,12 @@ impl Rooms {
             Ok(fin) if !fin.complete => fin.set.last,
             Ok(_) => None,
             Err(error) => {
-                refuse(&command, "NotUnderstood", &error.to_string());
+                self.answers.push(refused(&command, "NotUnderstood", &error.to_string()));
                 return None;
             }
         };
         let Some(after) = after else {
-            accept(&command, json!({ "pages": self.pages.remove(&id) }));
+            self.answers.push(accepted(&command, json!({ "pages": self.pages.remove(&id) })));
             return None;
         };
         self.pages.entry(id.clone()).or_default().push(Vec::new());
