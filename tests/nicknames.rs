@@ -3,67 +3,24 @@
 
 mod support;
 
-use support::driver::{Client, Driver, Event, Login};
-use support::proxy::Proxy;
-use support::server::{Kind, Options, Server};
-use support::slix;
-use tokio_xmpp::minidom::Element;
+use support::driver::Event;
+use support::server::{Kind, Options};
+use support::stage::{Library, Stage, shape};
 
 const REGISTER: &str = "jabber:iq:register";
-
-struct Stage {
-    server: Server,
-    _proxy: Proxy,
-    _slix: Driver,
-    /// Alice's, behind the proxy.
-    clients: [Client; 3],
-    bob: Client,
-    carol: Client,
-}
-
-impl Stage {
-    async fn new(kind: Kind) -> Stage {
-        let extra = match kind {
-            Kind::Prosody => "enforce_registered_nickname = true\nallow_unaffiliated_register = true\n",
-            Kind::Ejabberd => "",
-        };
-        let server = Server::start(kind, Options { extra: extra.to_owned(), ..Options::default() });
-        let proxy = Proxy::start(&server);
-        let slix = slix::start();
-        let clients = ["phone", "laptop", "tablet"].map(|name| slix.client(name));
-        let (bob, carol) = (slix.client("bob"), slix.client("carol"));
-        for client in &clients {
-            client.connect(&proxy.login(&format!("alice/{}", client.name))).await;
-        }
-        for (client, user) in [(&bob, "bob/desk"), (&carol, "carol/desk")] {
-            client.connect(&Login::new(server.starttls(), user, &server.certs.ca)).await;
-        }
-        Stage { server, _proxy: proxy, _slix: slix, clients, bob, carol }
-    }
-
-    fn marks(&self) -> [usize; 3] {
-        self.clients.each_ref().map(Client::mark)
-    }
-}
 
 fn own_presence(room: &str, nick: &str, type_: Option<&str>) -> impl Fn(&Event) -> bool + use<> {
     let (from, type_) = (format!("{room}/{nick}"), type_.map(str::to_owned));
     move |e| e.is("presence", &["110"]) && e.attr("from").as_ref() == Some(&from) && e.attr("type") == type_
 }
 
-/// The tree as text, attributes sorted but for the id; without the names that differ.
-fn shape(element: &Element, user: &str, resource: &str) -> String {
-    let unlike = |name: &str| name == "id" || (name == "ver" && element.name() == "c");
-    let attributes = element.attrs().into_iter().filter(|((_, name), _)| !unlike(name.as_str()));
-    let mut attributes: Vec<String> = attributes.map(|((_, name), value)| format!(" {name}={value:?}")).collect();
-    attributes.sort();
-    let children: String = element.children().map(|child| shape(child, user, resource)).collect();
-    let text = format!("<{}{}>{}{children}</>", element.name(), attributes.concat(), element.text());
-    text.replace(user, "USER").replace(&format!("/{resource}"), "/RESOURCE")
-}
-
 async fn nicks(kind: Kind) {
-    let stage = Stage::new(kind).await;
+    let extra = match kind {
+        Kind::Prosody => "enforce_registered_nickname = true\nallow_unaffiliated_register = true\n",
+        Kind::Ejabberd => "",
+    };
+    let options = Options { extra: extra.to_owned(), ..Options::default() };
+    let stage = Stage::with(Library::Slixmpp, kind, options).await;
     let room = stage.server.room("nicks");
     stage.carol.join(&room, "carol").await;
     stage.bob.join(&room, "bob").await;

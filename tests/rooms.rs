@@ -8,6 +8,7 @@ use support::driver::{Client, Driver, Event, Login, Occupant};
 use support::proxy::Proxy;
 use support::server::{Kind, Options, Server};
 use support::slix;
+use support::stage::configure;
 
 /// A server, the proxy, two clients of alice behind it, and carol, who talks to the server herself.
 struct Stage {
@@ -38,20 +39,6 @@ fn nicks(view: &[Occupant]) -> Vec<&str> {
 
 fn join(room: &str, nick: &str, id: &str, inner: &str) -> String {
     format!("<presence to='{room}/{nick}' id='{id}'><x xmlns='http://jabber.org/protocol/muc'>{inner}</x></presence>")
-}
-
-/// Sends a form that configures the room; the answer is a result.
-async fn configure(owner: &Client, room: &str, id: &str, fields: &[(&str, &str)]) {
-    let fields: String =
-        fields.iter().map(|(var, value)| format!("<field var='{var}'><value>{value}</value></field>")).collect();
-    let form_type = "<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>";
-    let answer = owner
-        .iq(&format!(
-            "<iq to='{room}' type='set' id='{id}'><query xmlns='http://jabber.org/protocol/muc#owner'>\
-             <x xmlns='jabber:x:data' type='submit'>{form_type}{fields}</x></query></iq>"
-        ))
-        .await;
-    assert_eq!(answer.attr("type").as_deref(), Some("result"), "{}", answer.xml);
 }
 
 async fn refused_joins(kind: Kind) {

@@ -258,13 +258,13 @@ impl World {
                     self.note_iq(id, &alone);
                     self.give(Input::Stanza(id, stanza, fresh));
                 }
-                session::Output::Available(available) => {
-                    let input = Input::Available(client.id, available);
+                session::Output::Unavailable(presence) => {
+                    let input = Input::Unavailable(client.id, presence);
                     self.give(input);
                 }
                 session::Output::Bookmarks(change) => self.give(Input::Bookmarks(*change)),
-                session::Output::Carbons(enabled) => {
-                    let input = Input::Carbons(client.id, enabled);
+                session::Output::Copied(copy) => {
+                    let input = Input::Copied(client.id, copy);
                     self.give(input);
                 }
                 session::Output::End(..) | session::Output::ClientError(..) | session::Output::ServerError(..) => {

@@ -9,6 +9,7 @@ use jid::{BareJid, FullJid};
 
 use crate::account::archive::Queries;
 use crate::account::bookmarks::{Bookmarks, Change};
+use crate::account::carbons::Authors;
 use crate::account::handle::ToClient;
 use crate::account::iq::Iqs;
 use crate::account::limits::Limits;
@@ -33,10 +34,10 @@ pub enum Input {
     Hello(ClientId, FullJid),
     /// A client's stanza; `true` if the session had no route to its room before.
     Stanza(ClientId, Stanza, bool),
-    /// The client sent broadcast presence: available, or not.
-    Available(ClientId, bool),
-    /// The client's server copies messages to it from now on (XEP-0280), or no longer.
-    Carbons(ClientId, bool),
+    /// The client sent broadcast unavailable presence: this.
+    Unavailable(ClientId, Stanza),
+    /// The client's server has copied to it what the account session has sent (XEP-0280).
+    Copied(ClientId, Stanza),
     /// The client's stream ended.
     Gone(ClientId),
     /// The account session is up; the largest stanza that its server takes, if it said so (XEP-0478).
@@ -99,8 +100,6 @@ pub(super) struct Client {
     pub(super) jid: FullJid,
     /// How many of its stanzas were seen.
     pub(super) seen: u64,
-    /// Whether its server copies messages to it (XEP-0280).
-    pub(super) carbons: bool,
     /// Rooms that it joins on its own stream, as long as stanzas to them may still be under way to us.
     pub(super) passing: HashSet<String>,
 }
@@ -125,6 +124,7 @@ pub struct Account {
     pub(super) ended: VecDeque<String>,
     pub(super) iqs: Iqs,
     pub(super) queries: Queries,
+    pub(super) authors: Authors,
     pub(super) idle_since: Option<Instant>,
     pub(super) limits: Limits,
     pub(super) bookmarks: Bookmarks,
@@ -148,6 +148,7 @@ impl Account {
             ended: VecDeque::new(),
             iqs: Iqs::default(),
             queries: Queries::default(),
+            authors: Authors::default(),
             idle_since: None,
             limits: Limits::default(),
             bookmarks: Bookmarks::default(),
@@ -177,11 +178,10 @@ impl Account {
         match input {
             Input::Hello(client, jid) => self.hello(client, jid, out),
             Input::Stanza(client, stanza, fresh) => self.from_client(now, client, stanza, fresh, out),
-            Input::Available(_, true) => {}
-            Input::Available(client, false) => {
-                self.each_room(now, out, |room, outs| room.client_unavailable(now, client, outs));
+            Input::Unavailable(client, presence) => {
+                self.each_room(now, out, |room, outs| room.client_unavailable(now, client, &presence, outs));
             }
-            Input::Carbons(client, enabled) => self.carbons(client, enabled),
+            Input::Copied(client, copy) => self.copied(client, &copy, out),
             Input::Gone(client) => self.gone(now, client, out),
             Input::SessionUp(announced) => {
                 self.limits.announced = announced;
@@ -230,7 +230,7 @@ impl Account {
     // ---- clients
 
     fn hello(&mut self, client: ClientId, jid: FullJid, out: &mut Vec<Output>) {
-        self.clients.insert(client, Client { jid, seen: 0, carbons: false, passing: HashSet::new() });
+        self.clients.insert(client, Client { jid, seen: 0, passing: HashSet::new() });
         out.extend(self.strays.drain(..).map(|stray| Output::Client(client, ToClient::Shared(stray))));
     }
 
@@ -240,6 +240,9 @@ impl Account {
         self.queries.client_gone(client);
         // Whatever follows is not for it.
         self.clients.remove(&client);
+        if self.clients.is_empty() {
+            self.authors = Authors::default();
+        }
         self.each_room(now, out, |room, outs| room.client_gone(now, client, outs));
         // What it was asked by occupants is asked of another client, or answered by the account.
         for question in unanswered {
@@ -397,7 +400,7 @@ impl Account {
                     unsettled.push(client);
                 }
                 Out::Ask(client, stanza) => self.ask(now, client, stanza, out),
-                Out::Copy(author, sent) => self.copy_sent(room, author, &sent, out),
+                Out::Said(author, sent) => self.said(author, sent, out),
                 Out::Detached(client) => {
                     unasked.extend(self.iqs.detached(client, room));
                     unsettled.push(client);

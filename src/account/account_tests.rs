@@ -107,6 +107,22 @@ impl Stage {
         self.server(&format!("<message from='{ROOM}' to='{SESSION}' type='groupchat'><subject/></message>"));
     }
 
+    /// The room reflects the presences that it was shown: what they say, under their ids.
+    fn reflect(&mut self) {
+        for up in self.up() {
+            let up = Stanza::own(up);
+            if up.is_presence() && up.type_().is_none() && Join::read(&up).is_none() {
+                let (from, id) = (up.to().unwrap_or_default(), up.id().unwrap_or_default());
+                let x = format!("<item affiliation='owner' jid='{SESSION}' role='moderator'/><status code='110'/>");
+                let x = format!("<x xmlns='http://jabber.org/protocol/muc#user'>{x}</x>");
+                self.server(&format!(
+                    "<presence from='{from}' to='{SESSION}' id='{id}'>{}{x}</presence>",
+                    up.content()
+                ));
+            }
+        }
+    }
+
     fn pass(&mut self, time: Duration) {
         let end = self.now.at + time;
         while let Some(at) = self.account.deadline().filter(|at| *at <= end) {
@@ -330,6 +346,7 @@ fn a_technical_removal_is_undone_with_growing_pauses() {
     assert!(up.len() == 1 && up[0].contains("<x xmlns='http://jabber.org/protocol/muc'>"), "{up:?}");
     stage.client(A, &join("nick", "a2"));
     stage.let_in("nick", "");
+    stage.reflect();
     assert_eq!(stage.seen(A).len(), 4);
 }
 
@@ -352,6 +369,7 @@ fn a_lost_session_is_told_by_110_and_333_and_the_room_is_joined_again() {
     let up = stage.up();
     assert_eq!(up.len(), 1, "the rejoin serves the waiting client: {up:?}");
     stage.let_in("nick", "");
+    stage.reflect();
     assert_eq!(stage.seen(A).len(), 4);
 }
 
@@ -485,13 +503,13 @@ fn an_occupants_question_is_answered_by_a_client_or_by_the_account() {
 }
 
 #[test]
-fn private_messages_are_marked_on_the_way_out_and_come_in_to_everybody() {
+fn private_messages_go_out_as_they_are_and_come_in_to_everybody() {
     let mut stage = Stage::joined();
     stage.client(B, &join("nick", "b1"));
     stage.forget();
-    stage.client(A, &format!("<message to='{ROOM}/other' type='chat' id='pm'><body>x</body></message>"));
-    let up = stage.up();
-    assert!(up[0].contains("<private xmlns='urn:xmpp:carbons:2'/>") && up[0].contains("<no-copy"), "{up:?}");
+    let sent = format!("<message to='{ROOM}/other' type='chat' id='pm'><body>x</body></message>");
+    stage.client(A, &sent);
+    assert_eq!(stage.up(), [sent]);
     stage.server(&format!("<message from='{ROOM}/other' to='{SESSION}' type='chat' id='r'><body>y</body></message>"));
     assert_eq!((stage.seen(A).len(), stage.seen(B).len()), (1, 1));
     stage.client(A, &format!("<message to='{ROOM}/other' type='error' id='r'/>"));
@@ -526,9 +544,11 @@ fn presence_of_a_client_that_is_not_attached() {
 #[test]
 fn broadcast_unavailable_detaches_from_all_rooms_and_leaves_none() {
     let mut stage = Stage::joined();
-    stage.give(Input::Available(A, false));
+    let words = "<presence type='unavailable' id='off'><status>bye</status></presence>";
+    stage.give(Input::Unavailable(A, Stanza::own(words)));
     let seen = stage.seen(A);
     assert!(seen[0].contains("unavailable") && seen[0].contains("110"), "{seen:?}");
+    assert!(seen[0].contains("id='off'") && seen[0].contains("<status>bye</status>"), "{seen:?}");
     assert!(seen[1].starts_with("detached"));
     stage.pass(Duration::from_secs(60));
     assert!(!stage.up().iter().any(|l| l.contains("unavailable")));
@@ -643,5 +663,14 @@ mod memory;
 #[path = "presence_tests.rs"]
 mod presences;
 
+#[path = "invitation_tests.rs"]
+mod invitations;
 #[path = "repair_tests.rs"]
 mod repair;
+#[path = "siblings_tests.rs"]
+mod siblings;
+
+#[path = "challenge_tests.rs"]
+mod challenges;
+#[path = "entrance_tests.rs"]
+mod entrances;

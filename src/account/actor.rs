@@ -193,8 +193,8 @@ impl Actor {
                 self.handle(Input::Hello(client, jid));
             }
             ToAccount::Stanza { client, stanza, fresh, .. } => self.handle(Input::Stanza(client, stanza, fresh)),
-            ToAccount::Available { client, available, .. } => self.handle(Input::Available(client, available)),
-            ToAccount::Carbons { client, enabled, .. } => self.handle(Input::Carbons(client, enabled)),
+            ToAccount::Unavailable { client, stanza, .. } => self.handle(Input::Unavailable(client, stanza)),
+            ToAccount::Copied { client, copy, .. } => self.handle(Input::Copied(client, copy)),
             ToAccount::Gone { client } => {
                 self.queues.remove(&client);
                 self.handle(Input::Gone(client));

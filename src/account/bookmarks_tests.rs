@@ -203,6 +203,7 @@ fn when_the_bookmark_goes_the_account_leaves_and_who_is_attached_sees_it() {
     for turned_off in [false, true] {
         let mut stage = in_by_bookmark();
         stage.client(A, &join("nick", "a1"));
+        stage.reflect();
         stage.forget();
         if turned_off {
             publish(&mut stage, false)
@@ -239,6 +240,7 @@ fn gone_and_come_again_is_nothing() {
 fn a_client_that_leaves_a_bookmarked_room_is_detached_no_more() {
     let mut stage = in_by_bookmark();
     stage.client(A, &join("nick", "a1"));
+    stage.reflect();
     stage.forget();
     stage.client(A, &leave("user"));
     assert!(stage.seen(A)[0].contains("'110'"));
@@ -417,7 +419,7 @@ fn a_bookmark_that_comes_while_the_account_session_is_away_waits_for_it() {
     stage.client(A, &join("nick", "a1"));
     stage.give(Input::SessionLost);
     // Its join was not answered, and it does not want it any more.
-    stage.give(Input::Available(A, false));
+    stage.give(Input::Unavailable(A, Stanza::own("<presence type='unavailable'/>")));
     stage.forget();
     let seen = event(&Stanza::own(told("", &item(ROOM, true, "")))).unwrap();
     stage.give(Input::Bookmarks(seen));

@@ -1,77 +1,69 @@
-//! Copies of private messages for the author's siblings (XEP-0280 §6): the message leaves on the account session, where
-//! the server must not copy it, or its author would get it back. So the copies are made here, as the server would.
+//! Copies (XEP-0280 §6) of private messages for the author's other clients. The message leaves on the account session,
+//! so the server takes the account session for its author and copies it to every client that wants copies: the author
+//! itself must not be shown that, and the others are to see who the author is.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 
-use jid::{BareJid, FullJid};
+use jid::{FullJid, Jid};
 
-use crate::account::account::{Account, Output};
-use crate::account::handle::ToClient;
+use crate::account::account::{Account, Output, to_one};
 use crate::muc::ClientId;
 use crate::xml::writer::escape;
 use crate::xmpp::ns;
-use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::Stanza;
 
+/// How many messages are remembered: copies come at once.
+const MOST: usize = 256;
+
+/// What clients have sent of late, and may be copied.
+#[derive(Debug, Default)]
+pub struct Authors {
+    sent: VecDeque<Sent>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    to: String,
+    id: String,
+    author: ClientId,
+    jid: FullJid,
+}
+
+impl Authors {
+    /// `author`, whose full JID is `jid`, has sent this.
+    fn remember(&mut self, author: ClientId, jid: &FullJid, sent: &Stanza) {
+        if self.sent.len() == MOST {
+            self.sent.pop_front();
+        }
+        let (to, id) = (sent.to().unwrap_or_default().into_owned(), sent.id().unwrap_or_default().into_owned());
+        self.sent.push_back(Sent { to, id, author, jid: jid.clone() });
+    }
+
+    /// Whose message it is, of several alike the latest.
+    fn of(&self, to: &str, id: &str) -> Option<&Sent> {
+        let same = |other: &str| other == to || matches!((Jid::new(other), Jid::new(to)), (Ok(a), Ok(b)) if a == b);
+        self.sent.iter().rev().find(|sent| sent.id == id && same(&sent.to))
+    }
+}
+
 impl Account {
-    /// The client's server copies messages to it from now on, or no longer.
-    pub(super) fn carbons(&mut self, client: ClientId, enabled: bool) {
-        if let Some(known) = self.clients.get_mut(&client) {
-            known.carbons = enabled;
+    /// A client's message goes up, and may be copied.
+    pub(super) fn said(&mut self, author: ClientId, sent: Stanza, out: &mut Vec<Output>) {
+        if let Some(known) = self.clients.get(&author) {
+            self.authors.remember(author, &known.jid, &sent);
         }
+        out.push(Output::Up(sent));
     }
 
-    /// Copies what `author` has sent to each other client in the room that wants copies.
-    pub(super) fn copy_sent(&self, room: &str, author: ClientId, sent: &Stanza, out: &mut Vec<Output>) {
-        let (Some(room), Some(from)) = (self.rooms.get(room), self.clients.get(&author)) else { return };
-        let wants = |client: &&ClientId| **client != author && self.clients.get(client).is_some_and(|c| c.carbons);
-        let mut copy = None;
-        for client in room.audience().iter().filter(wants) {
-            let copy =
-                copy.get_or_insert_with(|| Arc::new(Shared::new(&sent_carbon(&self.jid, &from.jid, sent), None)));
-            out.push(Output::Client(*client, ToClient::Shared(copy.clone())));
+    /// The server has copied to `client` what the account session has sent.
+    pub(super) fn copied(&self, client: ClientId, copy: &Stanza, out: &mut Vec<Output>) {
+        let Ok(tree) = copy.tree() else { return };
+        let sent = tree.root().child("sent", ns::CARBONS).and_then(|sent| sent.child("forwarded", ns::FORWARD));
+        let Some(message) = sent.and_then(|forwarded| forwarded.child("message", ns::CLIENT)) else { return };
+        let (to, id) = (message.attr("to").unwrap_or_default(), message.attr("id").unwrap_or_default());
+        let Some(said) = self.authors.of(&to, &id).filter(|said| said.author != client) else { return };
+        if let Some(from) = message.attr_range("from") {
+            out.push(to_one(client, &copy.edit().splice(from, &escape(said.jid.as_str())).finish()));
         }
-    }
-}
-
-/// The carbon of what the client `author` of `account` has sent. Without `to`: each receiver's own is put in.
-fn sent_carbon(account: &BareJid, author: &FullJid, sent: &Stanza) -> Stanza {
-    // Inside `<forwarded/>` the stream's namespace is no longer the default one.
-    let says_namespace = sent.tree().is_ok_and(|tree| tree.root().attr("xmlns").is_some());
-    let mut message = sent.edit().set("from", author.as_str());
-    if !says_namespace {
-        message = message.set("xmlns", ns::CLIENT);
-    }
-    let message = message.finish();
-    let type_ = sent.type_().map(|t| format!(" type='{}'", escape(&t))).unwrap_or_default();
-    Stanza::own(format!(
-        "<message from='{}'{type_}><sent xmlns='{}'><forwarded xmlns='{}'>{}</forwarded></sent></message>",
-        escape(account.as_str()),
-        ns::CARBONS,
-        ns::FORWARD,
-        String::from_utf8_lossy(message.bytes())
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn carbon(sent: &str) -> String {
-        let (account, author) = (BareJid::new("a@b").unwrap(), FullJid::new("a@b/it's").unwrap());
-        String::from_utf8(sent_carbon(&account, &author, &Stanza::own(sent)).bytes().to_vec()).unwrap()
-    }
-
-    #[test]
-    fn what_was_sent_stands_whole_in_its_own_namespace() {
-        assert_eq!(
-            carbon("<message to='r@s/n' type='chat' id='1' xml:lang='de'><body>x</body></message>"),
-            "<message from='a@b' type='chat'><sent xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>\
-             <message to='r@s/n' type='chat' id='1' xml:lang='de' from='a@b/it&apos;s' xmlns='jabber:client'>\
-             <body>x</body></message></forwarded></sent></message>"
-        );
-        let said = carbon("<message xmlns='jabber:client' to='r@s/n'><body>x</body></message>");
-        assert_eq!(said.matches("xmlns='jabber:client'").count(), 1);
-        assert!(said.starts_with("<message from='a@b'><sent "), "{said}");
     }
 }

@@ -44,21 +44,21 @@ pub enum ToAccount {
         /// What it takes of the client's credit.
         credit: Credit,
     },
-    /// The client sent broadcast unavailable presence (relayed as well); `true` again after broadcast presence.
-    Available {
+    /// The client sent broadcast unavailable presence (relayed as well).
+    Unavailable {
         /// The session.
         client: ClientId,
-        /// Whether it is available.
-        available: bool,
+        /// The presence, fit to stand on another stream.
+        stanza: Stanza,
         /// What it takes of the client's credit.
         credit: Credit,
     },
-    /// The client's server copies messages to it from now on (XEP-0280), or no longer. At first it does not.
-    Carbons {
+    /// The client's server has copied to it what the account session has sent (XEP-0280): the account knows whose it is.
+    Copied {
         /// The session.
         client: ClientId,
-        /// Whether it does.
-        enabled: bool,
+        /// The carbon.
+        copy: Stanza,
         /// What it takes of the client's credit.
         credit: Credit,
     },
@@ -97,8 +97,8 @@ impl ToAccount {
         match self {
             ToAccount::Hello { client, .. }
             | ToAccount::Stanza { client, .. }
-            | ToAccount::Available { client, .. }
-            | ToAccount::Carbons { client, .. }
+            | ToAccount::Unavailable { client, .. }
+            | ToAccount::Copied { client, .. }
             | ToAccount::Gone { client } => Some(*client),
             // Not of a client, or not about what it says.
             _ => None,
@@ -109,8 +109,8 @@ impl ToAccount {
     fn has_credit(&self) -> bool {
         match self {
             ToAccount::Stanza { credit, .. }
-            | ToAccount::Available { credit, .. }
-            | ToAccount::Carbons { credit, .. } => credit.0.is_some(),
+            | ToAccount::Unavailable { credit, .. }
+            | ToAccount::Copied { credit, .. } => credit.0.is_some(),
             _ => true,
         }
     }
@@ -118,7 +118,9 @@ impl ToAccount {
     /// Bytes, for who shares them out; what is no stanza weighs nothing.
     pub fn size(&self) -> usize {
         match self {
-            ToAccount::Stanza { stanza, .. } => stanza.bytes().len(),
+            ToAccount::Stanza { stanza, .. }
+            | ToAccount::Unavailable { stanza, .. }
+            | ToAccount::Copied { copy: stanza, .. } => stanza.bytes().len(),
             _ => 0,
         }
     }
@@ -149,8 +151,8 @@ impl Allowance {
         let needed = Self::needed(message);
         if !message.has_credit()
             && let ToAccount::Stanza { credit, .. }
-            | ToAccount::Available { credit, .. }
-            | ToAccount::Carbons { credit, .. } = message
+            | ToAccount::Unavailable { credit, .. }
+            | ToAccount::Copied { credit, .. } = message
         {
             credit.0 = self.0.clone().try_acquire_many_owned(needed).ok();
         }

@@ -70,7 +70,11 @@ impl Account {
             if let Some((client, answer)) = self.iqs.answered(&stanza) {
                 let own = self.clients.get(&client).map(|known| known.jid.as_str());
                 let listed = own.and_then(|own| item::list_with_own_jid(&answer, &self.session, own));
-                out.push(to_one(client, listed.as_ref().unwrap_or(&answer)));
+                out.push(match answer.to() {
+                    Some(_) => to_one(client, listed.as_ref().unwrap_or(&answer)),
+                    // What the account's own server refuses bears none (Prosody).
+                    None => Output::Client(client, ToClient::Own(answer.bytes().clone())),
+                });
             } else if let Some(room) = self.rooms.get_mut(bare) {
                 let mut outs = Vec::new();
                 room.answered(now, &stanza, &mut outs);

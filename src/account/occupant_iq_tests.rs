@@ -15,6 +15,7 @@ fn three() -> Stage {
             format!("<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='c{0}' ver='v{0}'/>", client.0);
         let presence = join("nick", "j").replace("</presence>", &format!("{show}{caps}</presence>"));
         stage.client(client, &presence);
+        stage.reflect();
     }
     stage.client(B, &chat("m"));
     stage.forget();

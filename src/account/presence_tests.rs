@@ -59,6 +59,45 @@ fn the_last_clients_end_is_shown_after_a_flood_too() {
 }
 
 #[test]
+fn a_probe_goes_to_the_room_and_its_answer_to_who_asked() {
+    let mut stage = two();
+    let other = |role: &str| {
+        let x = format!("<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='{role}'/></x>");
+        format!("<presence from='{ROOM}/other' to='{SESSION}'>{x}</presence>")
+    };
+    let probe = |nick: &str| format!("<presence to='{ROOM}/{nick}' type='probe' id='p'/>");
+    let own = |codes: &str| {
+        let x = format!("<item affiliation='owner' jid='{SESSION}' role='moderator'/>{codes}");
+        format!(
+            "<presence from='{ROOM}/nick' to='{SESSION}' id='a1'><x xmlns='http://jabber.org/protocol/muc#user'>{x}</x>\
+             </presence>"
+        )
+    };
+    stage.client(B, &probe("other"));
+    assert_eq!(stage.up(), [probe("other")]);
+    stage.server(&other("participant"));
+    assert_eq!([A, B].map(|client| stage.seen(client).len()), [0, 1]);
+    stage.server(&other("participant"));
+    assert_eq!([A, B].map(|client| stage.seen(client).len()), [1, 1], "this one answers nobody");
+    // What is news is everybody's, and what comes too late.
+    stage.client(B, &probe("other"));
+    stage.server(&other("visitor"));
+    assert_eq!([A, B].map(|client| stage.seen(client).len()), [1, 1]);
+    stage.pass(Duration::from_secs(11));
+    stage.server(&other("visitor"));
+    assert_eq!([A, B].map(|client| stage.seen(client).len()), [1, 1]);
+    // Of the own occupant, without 110 as Prosody has it; of nobody, as gone.
+    stage.client(B, &probe("nick"));
+    stage.server(&own(""));
+    let seen = stage.seen(B);
+    assert!(seen.len() == 1 && seen[0].contains("jid='user@example/client2'") && !seen[0].contains("110"), "{seen:?}");
+    assert!(seen[0].contains(" id='b'") && stage.seen(A).is_empty());
+    stage.client(A, &probe("gone"));
+    stage.server(&other("none").replace("/other'", "/gone' type='unavailable'"));
+    assert_eq!([A, B].map(|client| stage.seen(client).len()), [1, 0]);
+}
+
+#[test]
 fn priority_decides_between_equals_then_the_latest() {
     let mut stage = two();
     let with = |id: &str, priority: i8| {

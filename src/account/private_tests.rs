@@ -4,12 +4,11 @@ use super::*;
 
 const C: ClientId = ClientId(3);
 
-/// A, B and C are in the room; B and C have their server copy messages to them.
+/// A, B and C are in the room.
 fn three() -> Stage {
     let mut stage = Stage::joined();
     stage.give(Input::Hello(C, jid(C)));
     for client in [B, C] {
-        stage.give(Input::Carbons(client, true));
         stage.client(client, &join("nick", "j"));
     }
     stage.forget();
@@ -27,41 +26,43 @@ fn refusal(id: &str, from: &str) -> String {
     )
 }
 
+/// The server's copy, for `client`, of what the account session has sent.
+fn copy(client: ClientId, id: &str, to: &str) -> String {
+    let message =
+        whisper(id, to, "").replace("<message ", &format!("<message xmlns='jabber:client' from='{SESSION}' "));
+    let (to, forward) = (jid(client), "urn:xmpp:forward:0");
+    let sent = format!("<sent xmlns='urn:xmpp:carbons:2'><forwarded xmlns='{forward}'>{message}</forwarded></sent>");
+    format!("<message from='user@example' to='{to}' type='chat'>{sent}</message>")
+}
+
 #[test]
-fn siblings_that_want_carbons_get_what_was_sent() {
+fn siblings_are_shown_the_servers_copies_as_the_authors_who_sees_none() {
     let mut stage = three();
     stage.client(A, &whisper("w1", "other", ""));
-    let up = stage.up();
-    assert!(up.len() == 1 && up[0].contains("<private ") && up[0].contains("<no-copy "), "{up:?}");
-    assert!(stage.seen(A).is_empty());
-    for client in [B, C] {
-        let sent = whisper("w1", "other", "").replace("<message ", "<message from='A' xmlns='jabber:client' ");
-        let seen = stage.seen(client);
-        let expected = Stanza::own(sent);
-        let carbon = Stanza::own(seen[0].clone());
-        assert_eq!((seen.len(), carbon.from().as_deref()), (1, Some("user@example")), "{seen:?}");
-        assert_eq!(carbon.to().as_deref(), Some(jid(client).as_str()));
-        let tree = carbon.tree().unwrap();
-        let forwarded = tree.root().child("sent", "urn:xmpp:carbons:2").unwrap();
-        let message = forwarded.child("forwarded", "urn:xmpp:forward:0").unwrap().child("message", "jabber:client");
-        let message = message.expect("it is in its own namespace");
-        assert_eq!(message.attr("from").as_deref(), Some(jid(A).as_str()));
-        assert_eq!(message.attr("to"), expected.to());
-        assert!(message.child("private", "urn:xmpp:carbons:2").is_none(), "as the client sent it: {seen:?}");
+    stage.client(B, &whisper("w1", "third", ""));
+    assert_eq!(stage.up(), [whisper("w1", "other", ""), whisper("w1", "third", "")]);
+    for (to, author) in [("other", A), ("third", B)] {
+        for client in [A, B, C] {
+            stage.give(Input::Copied(client, Stanza::own(copy(client, "w1", to))));
+            let seen = stage.seen(client);
+            if client == author {
+                assert!(seen.is_empty(), "{seen:?}");
+            } else {
+                assert_eq!(seen, [copy(client, "w1", to).replace(SESSION, jid(author).as_str())]);
+            }
+        }
     }
-
-    // Not to those that do not want any, or are not in the room; nor what is not to be copied.
-    stage.give(Input::Carbons(B, false));
-    stage.client(C, &leave("nick"));
+    // Its author is gone meanwhile, or it was refused: it is its message all the same.
+    stage.server(&refusal("w1", "other"));
+    stage.give(Input::Gone(A));
     stage.forget();
-    stage.client(A, &whisper("w2", "other", ""));
-    assert!(stage.seen(B).is_empty() && stage.seen(C).is_empty());
-    stage.client(C, &join("nick", "j2"));
-    stage.forget();
-    stage.client(A, &whisper("w3", "other", "<private xmlns='urn:xmpp:carbons:2'/>"));
-    stage.client(A, &chat("w4"));
-    assert_eq!(stage.up().len(), 2);
-    assert!(stage.seen(C).is_empty());
+    stage.give(Input::Copied(C, Stanza::own(copy(C, "w1", "other"))));
+    assert!(stage.seen(C)[0].contains(jid(A).as_str()));
+    // What no client has said is no copy of anything.
+    for (id, to) in [("w2", "other"), ("w1", "nobody")] {
+        stage.give(Input::Copied(C, Stanza::own(copy(C, id, to))));
+        assert!(stage.seen(C).is_empty());
+    }
 }
 
 #[test]

@@ -222,7 +222,7 @@ fn who_leaves_is_cut_off_or_joins_meanwhile_is_served_all_the_same() {
     assert_eq!(stage.account.kept_for_clients(), 3);
     stage.give(Input::Gone(A));
     assert_eq!(stage.account.kept_for_clients(), 1, "B alone");
-    stage.give(Input::Available(B, false));
+    stage.give(Input::Unavailable(B, Stanza::own("<presence type='unavailable'/>")));
     let b = stage.seen(B);
     assert!(b[0].contains("type='unavailable'") && b[0].contains("110") && b[1].starts_with("detached"), "{b:?}");
     stage.client(B, &join("nick", "b2"));
@@ -346,6 +346,8 @@ fn what_the_archive_does_not_tell_is_an_outage() {
     is_told(&mut stage);
     // The room itself is as it was, for who comes now.
     stage.client(A, &join("nick", "a2"));
+    // For the room to show its presence, a join waits no longer than so.
+    stage.pass(Duration::from_secs(5));
     assert_eq!(stage.seen(A).len(), 2 + 20 + 1);
 }
 
@@ -383,4 +385,20 @@ fn s20_a_room_that_has_become_too_large_meanwhile_is_given_up() {
     assert!(stage.seen(B)[1].contains("passes=true"));
     stage.server(&gone(""));
     assert_eq!((stage.account.rooms().count(), stage.account.settings.kept.memory().used()), (0, 0));
+}
+
+#[test]
+fn a_room_that_is_given_up_meanwhile_is_an_outage() {
+    let (mut stage, _) = gap();
+    stage.client(A, &chat("m"));
+    let mut outs = Vec::new();
+    let now = stage.now;
+    stage.account.rooms.get_mut(ROOM).unwrap().give_up(now, &mut outs);
+    let told = |out: &Out| matches!(out, Out::All(all, gone) if all.len() == 2 && text_of(gone).contains("'333'"));
+    assert!(outs.iter().any(told), "{outs:?}");
+    assert!(outs.iter().any(|out| matches!(out, Out::Relay(A, said) if said.id().as_deref() == Some("m"))), "{outs:?}");
+}
+
+fn text_of(shared: &Shared) -> String {
+    String::from_utf8(shared.bytes().to_vec()).unwrap()
 }

@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::muc::ClientId;
 use crate::muc::history::Request;
+use crate::muc::presence::Attached;
 use crate::xml::element::Node;
 use crate::xml::writer::escape;
 use crate::xmpp::conditions::{StanzaCondition, error_element};
@@ -19,6 +20,15 @@ pub struct Waiter {
     pub join: Join,
     /// What it sent to this room since; taken up when the join is answered.
     pub held: Vec<Stanza>,
+    /// Its presence, if the room was shown it first.
+    pub(super) shown: Option<Attached>,
+}
+
+impl Waiter {
+    /// A client that has sent nothing but its join.
+    pub fn new(client: ClientId, join: Join) -> Self {
+        Waiter { client, join, held: Vec::new(), shown: None }
+    }
 }
 
 /// One join, as a client asked for it.

@@ -30,15 +30,17 @@ impl Room {
         self.parting = Some(stanza.clone());
     }
 
-    /// The client sent broadcast unavailable: it leaves all its rooms, which is never an account leave.
-    pub fn client_unavailable(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
+    /// The client sent broadcast unavailable: it leaves all its rooms, by the same words, for the server would tell
+    /// each of them. That is never an account leave.
+    pub fn client_unavailable(&mut self, now: Now, client: ClientId, presence: &Stanza, out: &mut Vec<Out>) {
         self.client_offline(client);
         if !self.is_attached(client) {
             self.waiting.retain(|w| w.client != client);
-            return;
+            self.pass_on_challenge(out);
+            return self.entrance_gone(now, client, out);
         }
         if let Some(own) = self.own_as_shown() {
-            out.push(Out::One(client, Arc::new(own.unavailable(&self.session, None, &[]))));
+            out.push(Out::One(client, Arc::new(own.unavailable(&self.session, Some(presence), &[]))));
         }
         self.detach(now, client, out);
         self.leave_if_unconfigured(now, client, out);
@@ -48,12 +50,15 @@ impl Room {
     pub fn client_gone(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
         self.client_offline(client);
         self.waiting.retain(|w| w.client != client);
+        self.pass_on_challenge(out);
+        self.entrance_gone(now, client, out);
         self.visibility.forget_client(client);
         self.verified.client_gone(client);
         self.authors.client_gone(client);
         if let Some(repair) = &mut self.repair {
             repair.client_gone(client);
         }
+        self.invitations.client_gone(client);
         if self.is_attached(client) {
             self.detach(now, client, out);
             self.leave_if_unconfigured(now, client, out);
@@ -80,6 +85,7 @@ impl Room {
     fn detach(&mut self, now: Now, client: ClientId, out: &mut Vec<Out>) {
         self.attached.retain(|a| a.client != client);
         self.visibility.forget_client(client);
+        self.probes.forget_client(client);
         self.audience = self.attached.iter().map(|a| a.client).collect();
         out.push(Out::Detached(client));
         if self.attached.is_empty() {
@@ -112,7 +118,7 @@ impl Room {
     }
 
     pub(super) fn tick_leave(&mut self, now: Now, out: &mut Vec<Out>) {
-        if self.phase != Phase::Joined || !self.attached.is_empty() || self.stays() {
+        if self.phase != Phase::Joined || !self.attached.is_empty() || !self.waiting.is_empty() || self.stays() {
             return;
         }
         let asked = self.leave_at.is_some_and(|(at, _)| now.at >= at);

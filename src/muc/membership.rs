@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::muc::autojoin::may_pass;
 use crate::muc::codes::{self, MucUser};
+use crate::muc::history::Keeping;
 use crate::muc::join::{payload, rejoin};
 use crate::muc::room::{Phase, Room};
-use crate::muc::self_presence::SelfPresence;
+use crate::muc::self_presence::{Order, SelfPresence};
 use crate::muc::{ClientId, Now, Out};
 use crate::xml::writer::escape;
 use crate::xmpp::conditions::StanzaCondition;
@@ -65,10 +66,13 @@ impl Room {
         self.usual_nick = None;
         self.retry_wait = FIRST_RETRY;
         self.put_out = false;
-        self.own = Some(SelfPresence::joined(stanza, user));
+        let order = if *self.history.keeping() == Keeping::Queue { Order::EJABBERD } else { Order::PROSODY };
+        self.own = Some(SelfPresence::joined(stanza, user, order));
         if let Some(repair) = self.repair.as_mut().filter(|_| user.has(codes::CREATED)) {
             repair.created();
         }
+        // A sibling that came meanwhile, past the proxy.
+        self.occupants.unavailable(nick);
         self.occupants_shown();
         self.unconfigured = user.has(codes::CREATED);
         self.phase = Phase::Entering { deadline: now.at + ENTRY_TIME, keep };

@@ -16,13 +16,10 @@ impl Room {
     pub(super) fn client_message(&mut self, now: Now, client: ClientId, stanza: Stanza, out: &mut Vec<Out>) {
         match stanza.type_().as_deref() {
             // Servers kick for a message error in a room, and this one would be the account's.
-            Some("error") => return,
-            Some("groupchat") => return self.say(now, client, stanza, out),
-            _ if stanza.to().is_some_and(|to| to.contains('/')) => return self.private_message(client, stanza, out),
-            _ => {}
+            Some("error") => {}
+            Some("groupchat") => self.say(now, client, stanza, out),
+            _ => self.private_message(client, stanza, out),
         }
-        self.authors.remember(&stanza, client);
-        out.push(Out::Up(stanza));
     }
 
     /// An IQ of an attached client: a ping of itself is answered at once, all else is asked upstream.
@@ -41,10 +38,8 @@ impl Room {
 
     /// A message from the room or an occupant.
     pub(super) fn room_message(&mut self, now: Now, from: Option<String>, stanza: Stanza, out: &mut Vec<Out>) {
-        if let (Phase::Joining { .. }, Some(waiter)) = (&self.phase, self.waiting.front()) {
-            // The join's dialogue (CAPTCHA, XEP-0158) is the joining client's.
-            let to = waiter.client;
-            return out.push(Out::One(to, Arc::new(Shared::new(&stanza, None))));
+        if self.is_dialogue(now, &stanza, out) {
+            return;
         }
         if stanza.is_type("error") {
             // Without an author it answers a client that is gone, and is nobody else's.
@@ -61,7 +56,11 @@ impl Room {
             return;
         }
         if !stanza.is_type("groupchat") {
-            return self.show_all(Shared::new(&stanza, None), out);
+            let shared = Shared::new(&stanza, None);
+            return match from.is_none().then(|| self.invitations.declined(&stanza)).flatten() {
+                Some(client) => out.push(Out::One(client, Arc::new(shared))),
+                None => self.show_all(shared, out),
+            };
         }
         self.groupchat(now, from, stanza, out);
     }

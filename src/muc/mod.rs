@@ -7,9 +7,12 @@ pub mod authors;
 mod autojoin;
 mod budget;
 mod catch_up;
+mod challenge;
 pub mod codes;
 pub mod dismiss;
+mod entrance;
 pub mod history;
+pub mod invitations;
 pub mod item;
 pub mod join;
 pub mod kept;
@@ -22,11 +25,13 @@ pub mod occupant;
 pub mod pace;
 mod presence;
 mod private;
+mod probe;
 mod repair;
 mod replay;
 mod resend;
 pub mod room;
 pub mod self_presence;
+mod siblings;
 pub mod subject;
 mod verify;
 mod visibility;
@@ -130,8 +135,8 @@ pub enum Out {
     Relay(ClientId, Stanza),
     /// An IQ of an attached client, to be sent over the account session and its answer brought back.
     Ask(ClientId, Stanza),
-    /// The client's private message went up: a copy for each other attached client that wants such.
-    Copy(ClientId, Stanza),
+    /// Out on the account session: the client's message, of which the server may send its other clients copies.
+    Said(ClientId, Stanza),
     /// The client is no longer attached.
     Detached(ClientId),
     /// The client has met this limit.

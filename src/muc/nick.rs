@@ -23,6 +23,9 @@ impl Room {
         };
         let up = up.finish();
         self.authors.remember(stanza, client);
+        if let Some(id) = stanza.id() {
+            self.goes_up(client, &id, stanza);
+        }
         self.shown.joined_with(&up);
         out.push(Out::Up(up));
     }

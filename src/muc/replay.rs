@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::muc::join::{Join, payload};
+use crate::muc::join::{Join, Waiter, payload};
 use crate::muc::presence::Attached;
 use crate::muc::room::{Phase, Room};
 use crate::muc::self_presence::Extra;
@@ -49,11 +49,11 @@ impl Room {
 
     /// Lets in who has waited, in the order of asking, then takes up what they sent meanwhile.
     pub(super) fn serve_waiting(&mut self, now: Now, out: &mut Vec<Out>) {
-        let waiters: Vec<_> = self.waiting.drain(..).collect();
         let mut held = Vec::new();
-        for waiter in waiters {
-            held.push((waiter.client, waiter.held));
-            self.attach(now, waiter.client, waiter.join, out);
+        while self.phase == Phase::Joined && self.repair.is_none() && !self.waits_for_its_presence(now, out) {
+            let Some(mut waiter) = self.waiting.pop_front() else { break };
+            held.push((waiter.client, std::mem::take(&mut waiter.held)));
+            self.attach(now, waiter, out);
         }
         for (client, stanzas) in held {
             for stanza in stanzas {
@@ -63,15 +63,17 @@ impl Room {
     }
 
     /// Attaches a client to the room the account is in.
-    pub(super) fn attach(&mut self, now: Now, client: ClientId, join: Join, out: &mut Vec<Out>) {
+    fn attach(&mut self, now: Now, waiter: Waiter, out: &mut Vec<Out>) {
+        let Waiter { client, join, shown, .. } = waiter;
         self.leave_at = None;
         self.empty_since = None;
         let created = self.unconfigured && self.creator.is_none();
         if created {
             self.creator = Some(client);
         }
+        let since = self.shown.next();
+        self.attached.push(shown.unwrap_or_else(|| Attached::new(client, &payload(&join.stanza), since)));
         self.replay(now, client, &join, created, out);
-        self.attached.push(Attached::new(client, &payload(&join.stanza)));
         self.heard(client);
         self.audience = self.attached.iter().map(|a| a.client).collect();
         self.present_best(now, None, out);
@@ -88,6 +90,7 @@ impl Room {
         shown.extend(self.history.select(&join.history, now.wall));
         shown.push(self.subject.show(&self.jid));
         out.push(Out::Many(client, shown));
+        self.is_known_by(client, &join.stanza);
     }
 
     /// To every attached client.

@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 use crate::muc::authors::Authors;
 use crate::muc::autojoin::Autojoin;
 use crate::muc::budget::Footprint;
+use crate::muc::challenge::Challenge;
 use crate::muc::codes::{self, Departure, MucUser};
+use crate::muc::entrance::Entrance;
 use crate::muc::history::{History, Keeping};
+use crate::muc::invitations::Invitations;
 use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
 use crate::muc::occupant::Occupants;
 use crate::muc::presence::{Attached, Shown};
+use crate::muc::probe::Probes;
 use crate::muc::repair::Repair;
 use crate::muc::resend::Resend;
 use crate::muc::self_presence::{SelfPresence, with_own_jid};
@@ -69,11 +73,16 @@ pub struct Room {
     pub(super) history: History,
     /// Who sent what: errors go to the author alone.
     pub(super) authors: Authors,
+    pub(super) invitations: Invitations,
+    /// What the room has asked before it answers the join.
+    pub(super) challenge: Option<Challenge>,
     /// The room was created by our join and is not configured yet (201).
     pub(super) unconfigured: bool,
     /// The client that was told so.
     pub(super) creator: Option<ClientId>,
     pub(super) shown: Shown,
+    pub(super) entrance: Option<Entrance>,
+    pub(super) probes: Probes,
     pub(super) visibility: Visibility,
     pub(super) verified: Verified,
     pub(super) resend: Resend,
@@ -115,9 +124,13 @@ impl Room {
             subject: Subject::default(),
             history: History::sharing(settings.history, settings.kept.clone(), domain(session)),
             authors: Authors::default(),
+            invitations: Invitations::default(),
+            challenge: None,
             unconfigured: false,
             creator: None,
             shown: Shown::default(),
+            entrance: None,
+            probes: Probes::default(),
             visibility: Visibility::default(),
             verified: Verified::default(),
             resend: Resend::default(),
@@ -170,11 +183,12 @@ impl Room {
         self.is_attached(client) || self.waiting.iter().any(|w| w.client == client)
     }
 
-    /// How many things are kept for clients: their joins and what they sent behind them, and who sent what.
+    /// How many things are kept for clients: their joins and what they sent behind them, who sent what, who invited whom.
     pub fn kept_for_clients(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(|waiter| 1 + waiter.held.len()).sum();
         let held = self.repair.as_ref().map_or(0, Repair::held);
-        waiting + held + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + self.authors.len()
+        let sent = self.authors.len() + self.invitations.len() + self.probes.len();
+        waiting + held + self.visibility.waiting() + self.verified.waiting() + self.attached.len() + sent
     }
 
     /// How many others are in the room.
@@ -198,6 +212,9 @@ impl Room {
         if self.is_attached(client) {
             let Some(stanza) = self.hold_for_repair(client, stanza, out) else { return };
             return self.from_attached(now, client, stanza, out);
+        }
+        if self.answers_challenge(client, &stanza) {
+            return out.push(Out::Ask(client, stanza));
         }
         if let Some(waiter) = self.waiting.iter_mut().find(|w| w.client == client) {
             if waiter.held.len() < MOST_HELD {
@@ -247,13 +264,15 @@ impl Room {
             return;
         }
         if self.phase == Phase::Joined && self.repair.is_none() {
+            self.waiting.push_back(Waiter::new(client, join));
             if !self.asks_for_jids(now, out) {
-                return self.attach(now, client, join, out);
+                return self.serve_waiting(now, out);
             }
             self.leave_at = None;
             self.empty_since = None;
+            return;
         }
-        self.waiting.push_back(Waiter { client, join, held: Vec::new() });
+        self.waiting.push_back(Waiter::new(client, join));
         if matches!(self.phase, Phase::Out | Phase::Lost { .. }) {
             self.start_join(now, out);
         }
@@ -267,9 +286,13 @@ impl Room {
         self.subject = Subject::default();
         self.history.clear();
         self.authors.clear();
+        self.invitations.clear();
+        self.challenge = None;
         self.unconfigured = false;
         self.creator = None;
         self.shown = Shown::default();
+        self.entrance = None;
+        self.probes = Probes::default();
         self.visibility = Visibility::default();
         self.verified = Verified::default();
         self.resend.forget_sent();
@@ -326,21 +349,24 @@ impl Room {
 
     fn occupant_available(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
-        if self.is_shown_again(nick, &stanza) {
+        if self.is_shown_again(nick, &stanza) || self.answers_probe(now, nick, &stanza, out) {
             return;
         }
+        self.leaves_nick_to_sibling(nick, &user);
         match self.phase.clone() {
             Phase::Joining { keep, asker, .. } if user.has(codes::SELF) => {
                 // Kept for as long as the account stays: a copy, so that it does not pin the read buffer.
                 self.entered(now, nick, stanza.edit().finish(), &user, keep, asker, out);
             }
             Phase::Entering { .. } | Phase::Joined if nick == self.nick => {
-                let shared = with_own_jid(&stanza, &self.session);
                 if let Some(own) = &mut self.own {
                     own.update(item::settled(&stanza, false).unwrap_or_else(|| stanza.edit().finish()));
                 }
                 self.look_again();
-                self.show_all(shared, out);
+                self.show_own(&stanza, out);
+                if let Some(id) = stanza.id() {
+                    self.presence_answered(now, &id, out);
+                }
             }
             _ => {
                 let shared = Arc::new(actor::shared(&stanza, &self.session));
@@ -354,12 +380,18 @@ impl Room {
 
     fn occupant_unavailable(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
         let own = nick == self.nick && !matches!(self.phase, Phase::Joining { .. } | Phase::Out);
+        if self.answers_probe(now, nick, &stanza, out) {
+            return;
+        }
         if !own {
             self.occupants.unavailable(nick);
             self.history.author_left(nick);
             return self.show_all(actor::shared(&stanza, &self.session), out);
         }
         let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
+        if self.is_siblings_end(now, &user, out) {
+            return;
+        }
         let shared = with_own_jid(&stanza, &self.session);
         if user.has(codes::NEW_NICK) {
             self.shown.renamed();
@@ -405,6 +437,7 @@ impl Room {
         }
         if let Some(id) = answers {
             self.nick_refused(now, &id, out);
+            self.presence_answered(now, &id, out);
         }
     }
 
@@ -424,9 +457,11 @@ impl Room {
         let leave = self.leave_at.map(|(at, _)| at);
         let resend = self.resend.deadline().filter(|_| joined);
         let seen = self.visibility.deadline();
-        let asked = self.catch_up_until();
-        let waits = [phase, leave, self.shown.reconsider_at(), seen, empty, self.verify_at(), resend, asked];
-        waits.into_iter().flatten().min()
+        let entrance = self.entrance.as_ref().map(Entrance::deadline);
+        let shown = [self.shown.reconsider_at(), seen, entrance];
+        let waits = [phase, leave, empty, self.verify_at(), resend, self.catch_up_until()];
+        let waits = waits.into_iter().chain(shown);
+        waits.flatten().min()
     }
 
     /// Time has passed.
@@ -442,6 +477,7 @@ impl Room {
         }
         self.tick_catch_up(now, out);
         self.tick_visibility(now, out);
+        self.tick_entrance(now, out);
         self.tick_leave(now, out);
         self.tick_presence(now, out);
         self.tick_verify(now, out);

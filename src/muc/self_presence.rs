@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use crate::muc::actor::own_actor;
 use crate::muc::codes::{self, MucUser};
+use crate::muc::item;
+use crate::muc::siblings::behind_name;
 use crate::xml::element::Tree;
 use crate::xml::writer::escape;
 use crate::xmpp::ns;
@@ -24,6 +26,23 @@ pub struct SelfPresence {
     room_codes: BTreeSet<u16>,
     /// The room said that nobody may see JIDs (174).
     fully_anonymous: bool,
+    order: Order,
+}
+
+/// In which order the service writes what a presence holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// The codes of a join, but 110, before the item (Prosody).
+    pub codes_first: bool,
+    /// `<show/>`, `<status/>` and `<priority/>` behind all else (ejabberd).
+    pub words_last: bool,
+}
+
+impl Order {
+    /// Prosody's.
+    pub const PROSODY: Order = Order { codes_first: true, words_last: false };
+    /// ejabberd's.
+    pub const EJABBERD: Order = Order { codes_first: false, words_last: true };
 }
 
 /// What is particular about one client's self-presence.
@@ -38,11 +57,15 @@ pub struct Extra<'a> {
 }
 
 impl SelfPresence {
-    /// From the self-presence that answered the account's join.
-    pub fn joined(stanza: Stanza, user: &MucUser) -> Self {
+    /// From the self-presence that answered the account's join. `order`: the service's, as far as that does not show it.
+    pub fn joined(stanza: Stanza, user: &MucUser, mut order: Order) -> Self {
+        let code = user.statuses.iter().find(|s| s.code != codes::SELF);
+        if let (Some(code), Some(item)) = (code, user.items.first()) {
+            order.codes_first = code.range.start < item.range.start;
+        }
         let room_codes =
             user.statuses.iter().map(|s| s.code).filter(|c| *c != codes::SELF && !PASSING.contains(c)).collect();
-        SelfPresence { stanza, room_codes, fully_anonymous: false }
+        SelfPresence { stanza, room_codes, fully_anonymous: false, order }
     }
 
     /// Bytes kept.
@@ -59,6 +82,12 @@ impl SelfPresence {
     /// shown the old one, which nobody will take away again.
     pub fn rename(&mut self, own_jid: &str) {
         self.stanza = self.stanza.edit().set("from", own_jid).finish();
+    }
+
+    /// The presence as it is shown to others: of the sibling that stays under the nick.
+    pub fn of_another(&self) -> Stanza {
+        let own = item::settled(&self.stanza, true).unwrap_or_else(|| self.stanza.clone());
+        item::without_jids(&own, "").unwrap_or(own)
     }
 
     /// The room told of a change of its configuration (XEP-0045 §10.2.1).
@@ -112,12 +141,12 @@ impl SelfPresence {
         if extra.nick_assigned {
             wanted.insert(codes::NICK_ASSIGNED);
         }
-        render(&self.stanza, session, &wanted, extra.id)
+        render(&self.stanza, session, &wanted, extra.id, self.order)
     }
 
     /// The last presence again, as the answer to a client whose own update changed nothing.
     pub fn reflected(&self, session: &str, id: Option<&str>) -> Shared {
-        render(&self.stanza, session, &BTreeSet::new(), id)
+        render(&self.stanza, session, &BTreeSet::new(), id, self.order)
     }
 
     /// What the room sends when the client leaves (XEP-0045 §7.14), made here because the account stays: the client's
@@ -138,9 +167,20 @@ impl SelfPresence {
             escape(&affiliation),
         );
         let plain = Stanza::own("<presence type='unavailable'/>");
+        let leave = leave.unwrap_or(&plain);
         let from = self.stanza.from().unwrap_or_default();
-        let stanza = leave.unwrap_or(&plain).edit().set("from", from).set("to", "").append(&added).finish();
+        let (words, ranges) = self.last_words(leave);
+        let edit = leave.edit().set("from", from).set("to", "").append(&(added + &words));
+        let stanza = ranges.into_iter().fold(edit, |edit, range| edit.cut(range)).finish();
         with_own_jid(&stanza, session)
+    }
+
+    /// What the service writes behind all else, in its order: as text, and where it stands.
+    fn last_words(&self, leave: &Stanza) -> (String, Vec<Range<usize>>) {
+        let Ok(tree) = leave.tree() else { return Default::default() };
+        let words = |name| tree.root().children().filter(move |c| c.is(name, ns::CLIENT));
+        let all = ["priority", "show", "status"].into_iter().flat_map(words).filter(|_| self.order.words_last);
+        all.map(|word| (word.raw().to_owned(), word.range())).unzip()
     }
 }
 
@@ -160,7 +200,16 @@ pub fn with_own_jid(stanza: &Stanza, session: &str) -> Shared {
     }
     let have: BTreeSet<u16> = user.statuses.iter().map(|s| s.code).collect();
     let id = stanza.id().map(|id| id.into_owned());
-    rewrite(stanza, &user, session, |_| false, &have, id.as_deref())
+    // None is missing but 110.
+    rewrite(stanza, &user, session, |_| false, (&have, Order::PROSODY), id.as_deref())
+}
+
+/// The same, with all else as it is.
+pub fn with_own_jid_only(stanza: &Stanza, session: &str) -> Shared {
+    match stanza.tree() {
+        Ok(tree) => Shared::with_two(stanza, own_jids(&tree, &MucUser::read(&tree), session)),
+        Err(_) => Shared::new(stanza, None),
+    }
 }
 
 /// Where the own JID stands: the item's, and the actor's within it.
@@ -169,19 +218,20 @@ fn own_jids(tree: &Tree<'_>, user: &MucUser, session: &str) -> [Option<Range<usi
     [item, own_actor(tree, session)]
 }
 
-fn render(stanza: &Stanza, session: &str, wanted: &BTreeSet<u16>, id: Option<&str>) -> Shared {
+fn render(stanza: &Stanza, session: &str, wanted: &BTreeSet<u16>, id: Option<&str>, order: Order) -> Shared {
     let Ok(tree) = stanza.tree() else { return Shared::new(stanza, None) };
     let user = MucUser::read(&tree);
-    rewrite(stanza, &user, session, |code| code != codes::SELF && !wanted.contains(&code), wanted, id)
+    rewrite(stanza, &user, session, |code| code != codes::SELF && !wanted.contains(&code), (wanted, order), id)
 }
 
-/// Rewrites the codes, keeping the order in which the server writes them: new ones go before 110, which ends them.
+/// Rewrites the codes, keeping the order in which the server writes them: new ones go before the item, or before 110,
+/// which ends them.
 fn rewrite(
     stanza: &Stanza,
     user: &MucUser,
     session: &str,
     unwanted: impl Fn(u16) -> bool,
-    wanted: &BTreeSet<u16>,
+    (wanted, order): (&BTreeSet<u16>, Order),
     id: Option<&str>,
 ) -> Shared {
     let mut edit = stanza.edit();
@@ -202,12 +252,16 @@ fn rewrite(
     for item in &user.items {
         if Some(&item.range) != own.as_ref() {
             edit = edit.cut(item.range.clone());
+        } else if let (None, None, Some(at)) = (own_at, &item.jid, behind_name(stanza, item)) {
+            // Told as of somebody else (ejabberd, of a sibling): a client looks for its own JID.
+            edit = edit.splice(at..at, " jid=''");
         }
     }
     let missing: String =
         wanted.iter().filter(|c| !kept.contains(c) && **c != codes::SELF).map(|c| user.status(*c)).collect();
     let own_code = user.status(codes::SELF);
-    edit = match (own_at, user.end) {
+    let item_at = own.map(|range| range.start).filter(|_| order.codes_first && own_at.is_some());
+    edit = match (item_at.or(own_at), user.end) {
         (Some(at), _) => edit.splice(at..at, &missing),
         (None, Some(end)) => edit.splice(end..end, &format!("{missing}{own_code}")),
         (None, None) => edit.append(&format!("<x xmlns='{}'>{missing}{own_code}</x>", ns::MUC_USER)),
@@ -235,7 +289,7 @@ mod tests {
     fn joined(text: &str) -> SelfPresence {
         let stanza = Stanza::own(text);
         let user = MucUser::read(&stanza.tree().unwrap());
-        SelfPresence::joined(stanza.clone(), &user)
+        SelfPresence::joined(stanza.clone(), &user, Order::PROSODY)
     }
 
     #[test]
@@ -252,8 +306,33 @@ mod tests {
         assert_eq!(
             seen,
             "<presence from='r@s/n' to='a@b/phone' id='7'><x xmlns='http://jabber.org/protocol/muc#user'>\
-             <item affiliation='owner' jid='a@b/phone' role='moderator'/><status code='100'/><status code='210'/>\
+             <status code='100'/><status code='210'/><item affiliation='owner' jid='a@b/phone' role='moderator'/>\
              <status code='110'/></x></presence>"
+        );
+    }
+
+    #[test]
+    fn codes_and_words_stand_where_the_service_puts_them() {
+        let read = |text: &str, order| {
+            let stanza = Stanza::own(text);
+            SelfPresence::joined(stanza.clone(), &MucUser::read(&stanza.tree().unwrap()), order)
+        };
+        let extra = Extra { id: None, created: false, nick_assigned: true };
+        let place = |own: &SelfPresence| {
+            let seen = show(own.at_join("a@b/x", extra));
+            seen.find("<status code='210'/>").unwrap() < seen.find("<item").unwrap()
+        };
+        let plain = PROSODY.replace("<status code='100'/><status code='201'/>", "");
+        let behind = plain.replace("<status code='110'/>", "<status code='201'/><status code='110'/>");
+        assert!(place(&read(&plain, Order::PROSODY)) && !place(&read(&plain, Order::EJABBERD)));
+        assert!(!place(&read(&behind, Order::PROSODY)), "the join has shown it");
+        let leave = "<presence type='unavailable'><status>bye</status><show>xa</show><c xmlns='u'/></presence>";
+        let leaves = |order| show(read(&plain, order).unavailable("a@b/x", Some(&Stanza::own(leave)), &[]));
+        assert!(leaves(Order::EJABBERD).ends_with("</x><show>xa</show><status>bye</status></presence>"));
+        let seen = leaves(Order::PROSODY);
+        assert!(
+            seen.contains("><status>bye</status><show>xa</show><c xmlns='u'/><x ") && seen.ends_with("</x></presence>"),
+            "{seen}"
         );
     }
 

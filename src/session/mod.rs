@@ -6,7 +6,6 @@ pub mod admission;
 mod bookmarks;
 mod carbons;
 mod closing;
-mod copies;
 mod pace;
 mod plaintext;
 pub mod refusal;

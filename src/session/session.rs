@@ -12,8 +12,7 @@ use bytes::Bytes;
 use jid::{BareJid, FullJid, Jid};
 
 use super::bookmarks::Watch;
-use super::carbons::AboutSession;
-use super::copies::Copies;
+use super::carbons::{About, AboutSession};
 use crate::account::bookmarks::Change;
 use crate::account::handle::ToClient;
 use crate::stream::negotiation::refuse::{Refusal, is_csi, refuse};
@@ -46,10 +45,10 @@ pub enum Output {
         /// There was no route to its room.
         fresh: bool,
     },
-    /// To the account.
-    Available(bool),
-    /// To the account: the server copies messages to the client (XEP-0280), or no longer.
-    Carbons(bool),
+    /// To the account: the client goes offline (RFC 6121 §4.5), by this presence, fit to stand on another stream.
+    Unavailable(Stanza),
+    /// To the account: the server has copied to the client what the account session has sent (XEP-0280).
+    Copied(Stanza),
     /// To the account: its bookmarks have changed.
     Bookmarks(Box<Change>),
     /// For the log: the client has met this limit of its account's.
@@ -82,9 +81,6 @@ struct ToItsAccount {
     /// Stanzas sent to the account.
     sent: u64,
     introduced: bool,
-    /// What the account was told last.
-    available: bool,
-    copies: Copies,
 }
 
 /// The machine.
@@ -110,8 +106,6 @@ impl Session {
                 own: 0,
                 sent: 0,
                 introduced: false,
-                available: true,
-                copies: Copies::default(),
             })
         });
         // Only what stanzas inherit is kept: there is one of these per client.
@@ -145,15 +139,10 @@ impl Session {
         account.bookmarks.from_client(&self.jid, &self.header, &stanza);
         let Some(to) = stanza.to() else {
             if stanza.is_presence() {
-                account.broadcast(&stanza, out);
-            } else {
-                account.copies.asked(&stanza);
+                account.broadcast(&self.header, &stanza, out);
             }
             return out.push(Output::Server(stanza.bytes().clone()));
         };
-        if stanza.is_iq() && is_bare_of(&self.jid, &to) {
-            account.copies.asked(&stanza);
-        }
         if account.routes.is_empty() && !stanza.is_presence() {
             return out.push(Output::Server(stanza.bytes().clone()));
         }
@@ -191,13 +180,13 @@ impl Session {
             return out.push(Output::ServerError(stanza.bytes().clone(), why));
         }
         if let Some(account) = &mut self.account {
-            if account.about.as_ref().is_some_and(|about| about.hides(&stanza, account.introduced)) {
-                return;
-            }
-            if let Some(enabled) = account.copies.answered(&stanza, &self.jid)
-                && account.introduced
-            {
-                out.push(Output::Carbons(enabled));
+            match account.about.as_ref().map_or(About::Others, |about| about.what(&stanza, account.introduced)) {
+                About::Others => {}
+                About::Itself => return,
+                About::Said => {
+                    account.introduce(out);
+                    return out.push(Output::Copied(stanza));
+                }
             }
             out.extend(account.bookmarks.from_server(&self.jid, &stanza).map(|c| Output::Bookmarks(Box::new(c))));
             if account.own > 0 && stanza.is_presence() {
@@ -269,28 +258,28 @@ impl Session {
     }
 }
 
-/// Whether `bare` is the bare JID of `full`, as a client may write it.
-fn is_bare_of(full: &FullJid, bare: &str) -> bool {
-    let (head, rest) = full.as_str().as_bytes().split_at_checked(bare.len()).unwrap_or_default();
-    rest.first() == Some(&b'/') && head.eq_ignore_ascii_case(bare.as_bytes())
-}
-
 /// Makes a stanza fit to stand on another stream (DESIGN §6): what its own stream said for it is written on it, and
 /// it gets the id without which an error could not be told from another.
 fn fit(header: &Header, stanza: Stanza, id: &str) -> Stanza {
-    let stanza = header.detach(stanza);
-    let lang = header.lang.as_deref().filter(|_| stanza.lang().is_none());
-    if lang.is_none() && stanza.id().is_some() && stanza.from().is_none() {
+    let stanza = by_itself(header, stanza);
+    if stanza.id().is_some() {
         return stanza;
     }
-    let mut edit = stanza.edit().remove("from");
-    if let Some(lang) = lang {
-        edit = edit.set("xml:lang", lang);
+    stanza.edit().set("id", id).finish()
+}
+
+/// The stanza with all that its own stream said for it.
+fn by_itself(header: &Header, stanza: Stanza) -> Stanza {
+    let stanza = header.detach(stanza);
+    let lang = header.lang.as_deref().filter(|_| stanza.lang().is_none());
+    if lang.is_none() && stanza.from().is_none() {
+        return stanza;
     }
-    if stanza.id().is_none() {
-        edit = edit.set("id", id);
+    let edit = stanza.edit().remove("from");
+    match lang {
+        Some(lang) => edit.set("xml:lang", lang).finish(),
+        None => edit.finish(),
     }
-    edit.finish()
 }
 
 impl ToItsAccount {
@@ -298,27 +287,19 @@ impl ToItsAccount {
         if !self.introduced {
             self.introduced = true;
             out.push(Output::Hello);
-            if self.copies.enabled() {
-                out.push(Output::Carbons(true));
-            }
         }
     }
 
     /// Broadcast presence reaches no room through the account, but unavailability detaches (DESIGN §7); the rooms on
     /// the client's own stream are left by the server itself.
-    fn broadcast(&mut self, presence: &Stanza, out: &mut Vec<Output>) {
-        let available = match presence.type_().as_deref() {
-            None => true,
-            Some("unavailable") => false,
-            Some(_) => return,
-        };
-        if !available {
-            self.routes.retain(|_, route| !matches!(route, Route::Own { .. }));
-            self.own = 0;
+    fn broadcast(&mut self, header: &Header, presence: &Stanza, out: &mut Vec<Output>) {
+        if !presence.is_type("unavailable") {
+            return;
         }
-        if self.introduced && (!available || !self.available) {
-            self.available = available;
-            out.push(Output::Available(available));
+        self.routes.retain(|_, route| !matches!(route, Route::Own { .. }));
+        self.own = 0;
+        if self.introduced {
+            out.push(Output::Unavailable(by_itself(header, presence.clone())));
         }
     }
 

@@ -40,8 +40,8 @@ fn show(output: &Output) -> String {
         Output::Divert { stanza, fresh } => {
             format!("A< {}{}", if *fresh { "fresh " } else { "" }, text(stanza.bytes()))
         }
-        Output::Available(available) => format!("A< available={available}"),
-        Output::Carbons(enabled) => format!("A< carbons={enabled}"),
+        Output::Unavailable(stanza) => format!("A< offline {}", text(stanza.bytes())),
+        Output::Copied(copy) => format!("A< copy {}", text(copy.bytes())),
         Output::Bookmarks(change) => format!("A< {change:?}"),
         Output::Limited(what) => format!("limited {what}"),
         Output::End(condition, _) => format!("end {condition}"),
@@ -190,8 +190,8 @@ fn broadcast_presence_is_told_to_an_account_that_knows_the_client() {
     assert_eq!(client(&mut session, offline), [format!("S< {offline}")]);
     client(&mut session, JOIN);
     assert_eq!(client(&mut session, "<presence/>"), ["S< <presence/>"]);
-    assert_eq!(client(&mut session, offline), ["A< available=false".to_owned(), format!("S< {offline}")]);
-    assert_eq!(client(&mut session, "<presence/>"), ["A< available=true", "S< <presence/>"]);
+    let told = "A< offline <presence type='unavailable' xml:lang='de'/>";
+    assert_eq!(client(&mut session, offline), [told.to_owned(), format!("S< {offline}")]);
     assert_eq!(client(&mut session, "<presence/>"), ["S< <presence/>"]);
 }
 
@@ -212,11 +212,13 @@ fn the_account_session_is_not_seen() {
     let own = " from='juliet@example.org'";
     let sent = carbon(own, "sent", &format!("from='{SESSION}' to='room@muc.example.org/x'"));
     let received = carbon(own, "received", &format!("to='{SESSION}' from='room@muc.example.org/x'"));
-    assert_eq!(server(&mut session, &sent), [format!("C< {sent}")], "the account does not serve this client yet");
-    client(&mut session, JOIN);
-    assert!(server(&mut session, &sent).is_empty());
+    let seen = server(&mut session, &received);
+    assert_eq!(seen, [format!("C< {received}")], "the account does not serve this client yet");
+    // Whose it is the account knows, also for who is in no room.
+    assert_eq!(server(&mut session, &sent), ["A< hello".to_owned(), format!("A< copy {sent}")]);
     assert!(server(&mut session, &received).is_empty());
-    assert!(server(&mut session, &carbon("", "sent", &format!("from='{SESSION}'"))).is_empty());
+    let sent = carbon("", "sent", &format!("from='{SESSION}'"));
+    assert_eq!(server(&mut session, &sent), [format!("A< copy {sent}")]);
     // Not the account's own word, not a carbon, or not about it.
     for seen in [
         carbon(" from='romeo@example.org'", "sent", &format!("from='{SESSION}'")),
@@ -337,23 +339,6 @@ proptest! {
             prop_assert_eq!(all, (1..=sent[room]).collect::<Vec<_>>());
         }
     }
-}
-
-#[test]
-fn the_account_learns_whether_the_client_gets_carbons() {
-    let mut session = session();
-    let ask = |what: &str, id: u8, to: &str| {
-        format!("<iq type='set' id='{id}'{to}><{what} xmlns='urn:xmpp:carbons:2'/></iq>")
-    };
-    let yes = |id: u8| format!("<iq type='result' id='{id}' to='juliet@example.org/phone'/>");
-    let relayed = |way: &str, xml: &str| vec![format!("{way}< {xml}")];
-    // Before there is anything to tell it, nothing is said; what goes by is not touched.
-    assert_eq!(client(&mut session, &ask("enable", 1, "")), relayed("S", &ask("enable", 1, "")));
-    assert_eq!(server(&mut session, &yes(1)), relayed("C", &yes(1)));
-    assert_eq!(client(&mut session, JOIN)[..2], ["A< hello", "A< carbons=true"]);
-    let own = " to='Juliet@example.org'";
-    assert_eq!(client(&mut session, &ask("disable", 2, own)), relayed("S", &ask("disable", 2, own)));
-    assert_eq!(server(&mut session, &yes(2)), ["A< carbons=false".to_owned(), format!("C< {}", yes(2))]);
 }
 
 #[path = "bookmarks_tests.rs"]

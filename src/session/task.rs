@@ -321,11 +321,11 @@ impl Relay {
                 Output::Divert { stanza, fresh } => {
                     self.waiting.push_back(ToAccount::Stanza { client, stanza, fresh, credit: Credit::default() });
                 }
-                Output::Available(available) => {
-                    self.waiting.push_back(ToAccount::Available { client, available, credit: Credit::default() });
+                Output::Unavailable(stanza) => {
+                    self.waiting.push_back(ToAccount::Unavailable { client, stanza, credit: Credit::default() });
                 }
-                Output::Carbons(enabled) => {
-                    self.waiting.push_back(ToAccount::Carbons { client, enabled, credit: Credit::default() });
+                Output::Copied(copy) => {
+                    self.waiting.push_back(ToAccount::Copied { client, copy, credit: Credit::default() });
                 }
                 Output::Bookmarks(change) => self.waiting.push_back(ToAccount::Bookmarks(change)),
                 Output::Limited(limit) => info!(peer = %self.peer, jid = %self.jid(), limit, "limit met"),

@@ -44,6 +44,8 @@ pub const MUC: &str = "http://jabber.org/protocol/muc";
 pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// Delayed delivery (XEP-0203).
 pub const DELAY: &str = "urn:xmpp:delay";
+/// CAPTCHA forms (XEP-0158).
+pub const CAPTCHA: &str = "urn:xmpp:captcha";
 /// Ping (XEP-0199).
 pub const PING: &str = "urn:xmpp:ping";
 /// Service discovery, what it is (XEP-0030).

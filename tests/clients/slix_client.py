@@ -2,7 +2,8 @@
 
 One process hosts many clients. A command is {"req": n, "client": "name", "do": "...", ...}; its answer is
 {"event": "result", "req": n, "ok": true|false, ...}. Every stanza a client receives is told byte for byte as
-{"event": "stanza", "client": "name", "xml": "..."}: see RawSplitter. tests/support/driver.rs is the other end.
+{"event": "stanza", "client": "name", "xml": "..."}: see RawSplitter. tests/support/driver.rs is the other end. What
+clients do in rooms is in slix_muc.py.
 """
 
 import asyncio
@@ -14,7 +15,9 @@ from pathlib import Path
 from xml.parsers import expat
 
 import slixmpp
-from slixmpp.exceptions import IqError, PresenceError
+from slixmpp.exceptions import IqError, XMPPError
+
+import slix_muc
 
 STANZAS = ("message", "presence", "iq")
 
@@ -111,8 +114,12 @@ class Client(slixmpp.ClientXMPP):
         self.enable_plaintext = options.get("tls") == "none"
         if options.get("ca"):
             self.ca_certs = Path(options["ca"])
-        for plugin in ["xep_0030", "xep_0045", "xep_0092", "xep_0199", *options.get("plugins", [])]:
+        parsed = slix_muc.PLUGINS if options.get("parsed") else []
+        for plugin in ["xep_0030", "xep_0045", "xep_0092", "xep_0199", *parsed, *options.get("plugins", [])]:
             self.register_plugin(plugin)
+        slix_muc.set_up(self)
+        if parsed:
+            slix_muc.watch(self)
         self.add_event_handler("session_start", self.on_session)
         self.add_event_handler("failed_all_auth", lambda _: self.fail("failed_auth", "authentication failed"))
         self.add_event_handler("connection_failed", lambda e: self.fail("connection_failed", str(e)))
@@ -158,13 +165,7 @@ class Client(slixmpp.ClientXMPP):
         super().data_received(data)
 
 
-def occupants(client, room):
-    seen = client.plugin["xep_0045"].rooms[None].get(slixmpp.JID(room), {})
-    keys = ("nick", "role", "affiliation", "jid", "show", "status")
-    return [{key: str(entry.get(key) or "") for key in keys} for entry in seen.values()]
-
-
-class Commands:
+class Commands(slix_muc.RoomCommands):
     """One method a command; what it returns is added to the answer."""
 
     def __init__(self):
@@ -178,34 +179,6 @@ class Commands:
         new = self.clients[client] = Client(client, options)
         new.connect(host, port)
         return {"jid": await asyncio.wait_for(new.connected, timeout)}
-
-    async def join(self, client, room, nick, timeout=60, **history):
-        muc = self.clients[client].plugin["xep_0045"]
-        join = asyncio.ensure_future(muc.join_muc_wait(slixmpp.JID(room), nick, timeout=timeout, **history))
-        # slixmpp sees only errors that bring back the join's <x/>; Prosody's do not.
-        refused = asyncio.get_running_loop().create_future()
-
-        def on_error(presence):
-            if presence["from"].bare == room and not refused.done():
-                refused.set_result(presence)
-
-        with self.clients[client].event_handler("presence_error", on_error):
-            await asyncio.wait([join, refused], return_when=asyncio.FIRST_COMPLETED)
-        if not join.done():
-            join.cancel()
-            raise PresenceError(refused.result())
-        own, subject, _, messages = join.result()
-        return {"nick": own["from"].resource, "subject": subject["subject"], "history": len(messages),
-                "occupants": occupants(self.clients[client], room)}
-
-    async def leave(self, client, room, nick):
-        self.clients[client].plugin["xep_0045"].leave_muc(slixmpp.JID(room), nick)
-
-    async def nick(self, client, room, nick, timeout=60):
-        await self.clients[client].plugin["xep_0045"].set_self_nick(slixmpp.JID(room), nick, timeout=timeout)
-
-    async def view(self, client, room):
-        return {"occupants": occupants(self.clients[client], room)}
 
     async def message(self, client, to, body, type, id):
         message = self.clients[client].make_message(mto=to, mbody=body, mtype=type)
@@ -231,7 +204,7 @@ async def answer(commands, line):
     req, do = command.pop("req"), command.pop("do")
     try:
         emit(event="result", req=req, ok=True, **(await getattr(commands, do)(**command) or {}))
-    except PresenceError as error:
+    except XMPPError as error:
         emit(event="result", req=req, ok=False, error=error.condition, text=error.text)
     except Exception as error:  # whatever it is, the test shall hear of it
         emit(event="result", req=req, ok=False, error=type(error).__name__, text=str(error))

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio_xmpp::minidom::Element;
 
 /// One thing that happened to a client. `kind` is `stanza`, `nonza` (features, SASL, stream errors), `header`,
-/// `connected`, `failed_auth`, `bad_certificate`, `connection_failed`, `stream_error`, `stream_end`, `malformed`
-/// or `disconnected`.
+/// `connected`, `failed_auth`, `bad_certificate`, `connection_failed`, `stream_error`, `stream_end`, `malformed`,
+/// `disconnected`, or `parsed` ([`super::muc`]).
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Its place in the client's transcript.
@@ -230,7 +230,7 @@ impl Client {
         Err(Failure { error: text("error"), text: text("text") })
     }
 
-    async fn must(&self, what: &str, arguments: Value) -> Value {
+    pub(super) async fn must(&self, what: &str, arguments: Value) -> Value {
         let result = self.run(what, arguments.clone()).await;
         result.unwrap_or_else(|e| panic!("{}: {what} {arguments} failed: {e:?}\n{}", self.name, self.tail()))
     }

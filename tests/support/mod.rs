@@ -7,12 +7,14 @@
 pub mod certs;
 pub mod driver;
 pub mod haproxy;
+pub mod muc;
 pub mod proxy;
 pub mod raw;
 pub mod scripted;
 pub mod scripted_room;
 pub mod server;
 pub mod slix;
+pub mod stage;
 pub mod tap;
 pub mod tokio_client;
 

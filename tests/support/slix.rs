@@ -7,7 +7,7 @@ use std::process::Command;
 /// Starts the process. `slix::start().client("phone")` is a client.
 pub fn start() -> Driver {
     let mut command = Command::new(python());
-    command.arg("-u").arg(super::source("tests/clients/slix_client.py"));
+    command.args(["-u", "-B"]).arg(super::source("tests/clients/slix_client.py"));
     Driver::start(command)
 }
 

@@ -2,12 +2,16 @@
 //! that speaks XEP-0198 and reconnects by itself.
 //!
 //! It takes its trusted authority only from `SSL_CERT_FILE`, so it runs in a process of its own: the test binary
-//! itself, started again for the one test [`tokio_client_process`]. It speaks the JSON lines of [`super::driver`];
-//! `view` and `nick` are slixmpp's alone. Its stanzas are what it made of them, not the bytes it received.
+//! itself, started again for the one test [`tokio_client_process`]. It speaks the JSON lines of [`super::driver`].
+//! Its stanzas are what it made of them, not the bytes it received; [`make`] builds what it sends, [`seen`] tells what it
+//! understood.
+
+mod make;
+mod seen;
 
 use super::driver::Driver;
 use futures::StreamExt;
-use quick_xml::escape::escape;
+use seen::Rooms;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -16,10 +20,9 @@ use std::process::{Command, Stdio};
 use tokio::sync::mpsc;
 use tokio_xmpp::connect::DnsConfig;
 use tokio_xmpp::jid::Jid;
-use tokio_xmpp::minidom::Element;
-use tokio_xmpp::parsers::{iq::Iq, message::Message, presence::Presence};
+use tokio_xmpp::parsers::presence::Presence;
 use tokio_xmpp::xmlstream::Timeouts;
-use tokio_xmpp::{Client, Event, PrintRawXml, Stanza};
+use tokio_xmpp::{Client, Event, PrintRawXml};
 
 const MARK: &str = "MINIMIX_TOKIO_CLIENT";
 
@@ -73,7 +76,7 @@ async fn talk(name: &str, login: Value, mut commands: mpsc::UnboundedReceiver<Va
         _ => Client::new_starttls(jid, text("password"), address, Timeouts::default()),
     };
     let mut waiting = Some(login.clone());
-    let mut joins: HashMap<String, (Value, Vec<Value>)> = HashMap::new();
+    let mut rooms = Rooms::default();
     loop {
         tokio::select! {
             event = client.next() => match event {
@@ -87,9 +90,16 @@ async fn talk(name: &str, login: Value, mut commands: mpsc::UnboundedReceiver<Va
                     }
                 }
                 Some(Event::Stanza(stanza)) => {
-                    let xml = PrintRawXml(&stanza).to_string();
-                    emit(json!({ "event": "stanza", "client": name, "xml": xml }));
-                    watch_joins(&mut joins, &xml);
+                    emit(json!({ "event": "stanza", "client": name, "xml": PrintRawXml(&stanza).to_string() }));
+                    let (understood, next) = rooms.take(stanza);
+                    if let Some(mut event) = understood.filter(|_| login["parsed"] == true) {
+                        event["event"] = "parsed".into();
+                        event["client"] = name.into();
+                        emit(event);
+                    }
+                    if let Some(next) = next {
+                        let _ = client.send_stanza(next).await;
+                    }
                 }
                 Some(Event::Disconnected(error)) => {
                     emit(json!({ "event": "failed_auth", "client": name, "text": error.to_string() }));
@@ -107,79 +117,26 @@ async fn talk(name: &str, login: Value, mut commands: mpsc::UnboundedReceiver<Va
                         let _ = client.send_end().await;
                         return accept(&command, json!({}));
                     }
-                    Some("join") => {
-                        let room = command["room"].as_str().unwrap_or_default().to_owned();
-                        joins.insert(room, (command.clone(), Vec::new()));
-                        send(&mut client, &command).await;
+                    Some("view") => {
+                        let room = command["room"].as_str().unwrap_or_default();
+                        accept(&command, json!({ "occupants": rooms.occupants(room) }));
                     }
-                    _ => match send(&mut client, &command).await {
-                        true => accept(&command, json!({})),
-                        false => refuse(&command, "NotSent", "not a stanza, or not connected"),
-                    },
+                    _ => send(&mut client, &mut rooms, &command).await,
                 }
             }
         }
     }
 }
 
-/// A join ends with the subject, as on slixmpp; until then its occupants are collected.
-fn watch_joins(joins: &mut HashMap<String, (Value, Vec<Value>)>, xml: &str) {
-    let Ok(stanza) = xml.parse::<Element>() else { return };
-    let from = stanza.attr("from").unwrap_or_default();
-    let (room, nick) = from.split_once('/').unwrap_or((from, ""));
-    let Some((command, seen)) = joins.get_mut(room) else { return };
-    if stanza.attr("type") == Some("error") {
-        let error = stanza.get_child("error", "jabber:client").and_then(|e| e.children().next());
-        refuse(command, error.map_or("error", Element::name), xml);
-        joins.remove(room);
-    } else if stanza.name() == "presence" && !nick.is_empty() {
-        let item = stanza.children().find(|x| x.name() == "x").and_then(|x| x.children().find(|i| i.name() == "item"));
-        let of = |key: &str| item.and_then(|i| i.attr(key)).unwrap_or_default().to_owned();
-        seen.push(json!({
-            "nick": nick, "role": of("role"), "affiliation": of("affiliation"), "jid": of("jid"),
-        }));
-    } else if stanza.name() == "message" && stanza.children().any(|c| c.name() == "subject") {
-        accept(command, json!({ "occupants": seen }));
-        joins.remove(room);
-    }
-}
-
-/// Makes the command's stanza and sends it.
-async fn send(client: &mut Client, command: &Value) -> bool {
-    let text = |key: &str| escape(command[key].as_str().unwrap_or_default()).into_owned();
-    let occupant = format!("{}/{}", text("room"), text("nick"));
-    let xml = match command["do"].as_str() {
-        Some("raw") => command["xml"].as_str().unwrap_or_default().to_owned(),
-        Some("join") => format!("<presence to='{occupant}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"),
-        Some("leave") => format!("<presence to='{occupant}' type='unavailable'/>"),
-        Some("message") => {
-            let (to, kind, id) = (text("to"), text("type"), text("id"));
-            format!("<message to='{to}' type='{kind}' id='{id}'><body>{}</body></message>", text("body"))
-        }
-        Some("presence") => {
-            let given = |key: &str| command[key].is_string();
-            let attribute = |key: &str| if given(key) { format!(" {key}='{}'", text(key)) } else { String::new() };
-            let child = |key: &str| if given(key) { format!("<{key}>{}</{key}>", text(key)) } else { String::new() };
-            let (attributes, children) = (attribute("to") + &attribute("type"), child("show") + &child("status"));
-            format!("<presence{attributes}>{children}</presence>")
-        }
-        _ => return false,
-    };
-    send_xml(client, &xml).await
-}
-
-async fn send_xml(client: &mut Client, xml: &str) -> bool {
-    let Ok(element) = Element::from_reader_with_prefixes(xml.as_bytes(), "jabber:client".to_owned()) else {
-        return false;
-    };
-    let stanza = match element.name() {
-        "message" => Message::try_from(element).map(Stanza::from).ok(),
-        "presence" => Presence::try_from(element).map(Stanza::from).ok(),
-        _ => Iq::try_from(element).map(Stanza::from).ok(),
-    };
-    match stanza {
-        Some(stanza) => client.send_stanza(stanza).await.is_ok(),
-        None => false,
+/// Sends the command's stanza, and answers it unless something is to come first.
+async fn send(client: &mut Client, rooms: &mut Rooms, command: &Value) {
+    let stanza = if command["do"] == "grant_voice" { rooms.grant() } else { make::stanza(command) };
+    let Some(stanza) = stanza else { return refuse(command, "NotSent", "not a stanza") };
+    let waits = rooms.waits(command);
+    match client.send_stanza(stanza).await {
+        Ok(_) if waits => {}
+        Ok(_) => accept(command, json!({})),
+        Err(error) => refuse(command, "NotSent", &error.to_string()),
     }
 }
 

@@ -31,13 +31,16 @@ type Rule = fn(&mut Element, &Context<'_>) -> bool;
 pub const EXCEPTIONS: &[(&str, Rule)] = &[
     ("account-resource", account_resource),
     ("occupant-order", |_, _| true), // see `sorts_occupants`
-    ("private-hint", private_hint),
     ("bare-leave", bare_leave),
+    (CLIENT_ERROR, |_, _| true), // see `play`: it changes what is sent, not what is seen
     ("delay-place", delay_place),
     ("leave-id", leave_id),
     ("missing-id", missing_id),
     ("ping-language", ping_language),
 ];
+
+/// With the server itself, a client does not send its errors into rooms.
+pub const CLIENT_ERROR: &str = "client-error";
 
 const DELAY: &str = "urn:xmpp:delay";
 const LEGACY_DELAY: &str = "jabber:x:delay";
@@ -145,15 +148,6 @@ fn account_resource(stanza: &mut Element, context: &Context<'_>) -> bool {
             }
         }
     });
-    true
-}
-
-/// Servers differ in which of the hints they take out of private messages.
-fn private_hint(stanza: &mut Element, _: &Context<'_>) -> bool {
-    if stanza.name == "message" {
-        stanza.remove(|e| e.space == "urn:xmpp:carbons:2" && e.name == "private");
-        stanza.remove(|e| e.space == "urn:xmpp:hints" && e.name == "no-copy");
-    }
     true
 }
 
