@@ -26,7 +26,8 @@ struct Stage {
 impl Stage {
     /// Nobody of alice's is there yet.
     async fn new(kind: Kind) -> Stage {
-        let server = Server::start(kind, Options::default());
+        let extra = if kind == Kind::Prosody { "allow_unaffiliated_register = true\n" } else { "" };
+        let server = Server::start(kind, Options { extra: extra.to_owned(), ..Options::default() });
         let proxy = Setup::before(&server).config("[rooms]\nleave_grace = \"2s\"\n").start();
         let slix = slix::start();
         let (phone, carol) = (slix.client("phone"), slix.client("carol"));
@@ -76,8 +77,8 @@ async fn result(client: &Client, id: &str, payload: &str) {
 }
 
 async fn publish(client: &Client, id: &str, room: &str, autojoin: bool, nick: &str) {
-    let conference =
-        format!("<conference xmlns='urn:xmpp:bookmarks:1' autojoin='{autojoin}'><nick>{nick}</nick></conference>");
+    let nick = if nick.is_empty() { String::new() } else { format!("<nick>{nick}</nick>") };
+    let conference = format!("<conference xmlns='urn:xmpp:bookmarks:1' autojoin='{autojoin}'>{nick}</conference>");
     let publish = format!("<publish node='urn:xmpp:bookmarks:1'><item id='{room}'>{conference}</item></publish>");
     let field = |name: &str, value: &str| format!("<field var='{name}'><value>{value}</value></field>");
     let fields = [
@@ -233,6 +234,31 @@ async fn in_private_storage_on_prosody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_private_storage_on_ejabberd() {
     in_private_storage(Kind::Ejabberd).await;
+}
+
+/// A bookmark without a nick: the room is asked for the one that is registered with it (XEP-0045 §7.12), which Prosody
+/// tells; ejabberd keeps nicks for the whole service, and tells of none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bookmark_without_a_nick_takes_the_reserved_one() {
+    for (kind, nick) in [(Kind::Prosody, "queen"), (Kind::Ejabberd, "alice")] {
+        let stage = Stage::with_phone(kind).await;
+        let room = stage.room("reserved").await;
+        if kind == Kind::Prosody {
+            let field = |var: &str, value: &str| format!("<field var='{var}'><value>{value}</value></field>");
+            let fields = field("FORM_TYPE", "http://jabber.org/protocol/muc#register")
+                + &field("muc#register_roomnick", "queen");
+            let form = format!("<x xmlns='jabber:x:data' type='submit'>{fields}</x>");
+            let set =
+                format!("<iq to='{room}' type='set' id='r'><query xmlns='jabber:iq:register'>{form}</query></iq>");
+            let answer = stage.phone.iq(&set).await;
+            assert_eq!(answer.attr("type").as_deref(), Some("result"), "{}", answer.xml);
+        }
+        let mark = stage.carol.mark();
+        publish(&stage.phone, "p1", &room, true, "").await;
+        stage.waits_for(&room, nick, true, mark).await;
+        let others = |e: &Event| e.is("presence", &[&format!("from='{room}/alice'")]);
+        assert!(nick == "alice" || !stage.carol.since(mark).iter().any(others));
+    }
 }
 
 /// What was bookmarked before, past the proxy, is found at the first login; the client that logs in joins nothing, and goes.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jid::{BareJid, FullJid};
 
 use crate::account::archive::Queries;
+use crate::account::autojoin::Autojoins;
 use crate::account::bookmarks::{Bookmarks, Change};
 use crate::account::carbons::Authors;
 use crate::account::handle::ToClient;
@@ -128,6 +129,7 @@ pub struct Account {
     pub(super) idle_since: Option<Instant>,
     pub(super) limits: Limits,
     pub(super) bookmarks: Bookmarks,
+    pub(super) autojoins: Autojoins,
 }
 
 impl Account {
@@ -152,6 +154,7 @@ impl Account {
             idle_since: None,
             limits: Limits::default(),
             bookmarks: Bookmarks::default(),
+            autojoins: Autojoins::default(),
         }
     }
 
@@ -203,6 +206,7 @@ impl Account {
                 // Nobody will take the account back to these rooms.
                 self.rooms.clear();
                 self.bookmarks = Bookmarks::default();
+                self.autojoins.clear();
             }
             Input::LoggedIn => self.logged_in(now, out),
             Input::Bookmarks(change) => self.bookmarks_seen(now, change, out),
@@ -210,6 +214,7 @@ impl Account {
             Input::LeaveRoom(room) => self.dismiss(now, &room, out),
             Input::Tick => self.tick(now, out),
         }
+        self.next_autojoins(now, out);
         self.note_idle(now);
     }
 
@@ -224,7 +229,8 @@ impl Account {
         let patience = self.patience.filter(|_| !self.is_up());
         // Rooms wait for nothing while there is no session.
         let rooms = self.rooms.values().filter(|_| self.is_up()).filter_map(Room::deadline).min();
-        [link, patience, rooms, self.bookmarks.deadline()].into_iter().flatten().min()
+        let autojoins = self.autojoins.deadline().filter(|_| self.is_up());
+        [link, patience, rooms, autojoins, self.bookmarks.deadline()].into_iter().flatten().min()
     }
 
     // ---- clients
@@ -409,6 +415,7 @@ impl Account {
                     out.push(Output::Client(client, ToClient::Limited(what)));
                     unsettled.push(client);
                 }
+                Out::Lost => self.autojoins.push(room),
                 Out::Ended => {
                     if let Some(ended) = self.rooms.remove(room) {
                         self.bookmarks.ended(room, ended.nick(), ended.is_put_out());

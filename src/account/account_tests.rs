@@ -674,3 +674,6 @@ mod siblings;
 mod challenges;
 #[path = "entrance_tests.rs"]
 mod entrances;
+
+#[path = "autojoin_tests.rs"]
+mod autojoins;

@@ -47,6 +47,8 @@ pub struct Actor {
     window: Window,
     session: Option<AccountSession>,
     connecting: Option<Connecting>,
+    /// Whether a client waits for that.
+    awaited: watch::Sender<bool>,
     /// Whether this account can be forgotten, and if so, forgets it.
     forget: Box<dyn Fn() -> bool + Send>,
     gauge: Arc<Gauge>,
@@ -95,6 +97,7 @@ impl Actor {
             window: Window::default(),
             session: None,
             connecting: None,
+            awaited: watch::Sender::new(false),
             forget,
             gauge,
             killed: false,
@@ -309,11 +312,15 @@ impl Actor {
                     Output::Limited(limit) => warn!(account = %self.jid.to_bare(), limit, "limit met"),
                     Output::Connect => {
                         self.session = None;
-                        self.connecting = Some(Box::pin(self.connector.clone().open(self.jid.clone())));
+                        let open = self.connector.clone().open(self.jid.clone(), self.awaited.subscribe());
+                        self.connecting = Some(Box::pin(open));
                     }
                     Output::Disconnect => self.disconnect(),
                 }
             }
+        }
+        if self.connecting.is_some() {
+            self.awaited.send_replace(self.account.is_awaited());
         }
     }
 

@@ -199,8 +199,13 @@ impl Bookmarks {
         self.any
     }
 
+    /// Whether the room is to be joined by itself.
+    pub(super) fn wants(&self, room: &str) -> bool {
+        self.rooms.get(room).is_some_and(|entry| entry.autojoin() && !entry.put_out)
+    }
+
     /// The bookmark of a room that is to be joined, or was a moment ago; and whether the room has put the account out.
-    fn autojoin(&self, room: &str) -> Option<(&Arc<Bookmark>, bool)> {
+    pub(super) fn autojoin(&self, room: &str) -> Option<(&Arc<Bookmark>, bool)> {
         let entry = self.rooms.get(room)?;
         let was = entry.settles.as_ref().map(|(_, was)| was);
         let bookmark = entry.now.as_ref().filter(|b| b.autojoin).or(was.filter(|b| b.autojoin))?;
@@ -215,7 +220,7 @@ impl Bookmarks {
         }
     }
 
-    fn last_nick(&self, room: &str) -> Option<&str> {
+    pub(super) fn last_nick(&self, room: &str) -> Option<&str> {
         self.rooms.get(room)?.last_nick.as_deref()
     }
 }

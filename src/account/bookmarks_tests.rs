@@ -42,7 +42,9 @@ fn answer_all(stage: &mut Stage, items: &str, storage: &str) -> Vec<String> {
     others
 }
 
+/// With the nick `user`, if `inner` is empty: without any the room is asked for one (`autojoin_tests`).
 fn item(room: &str, autojoin: bool, inner: &str) -> String {
+    let inner = if inner.is_empty() { "<nick>user</nick>" } else { inner };
     format!(
         "<item id='{room}'><conference xmlns='urn:xmpp:bookmarks:1' autojoin='{autojoin}'>{inner}</conference></item>"
     )

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jid::{BareJid, FullJid};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tracing::debug;
 
 use crate::account::domain::Domain;
 use crate::account::guard::{Guard, Limit};
 use crate::account::keys::DeadKeys;
+use crate::account::pace::Pace;
 use crate::net::dial::DialError;
 use crate::net::link::Link;
 use crate::net::login::{self, LoginError};
@@ -93,7 +94,7 @@ pub struct Connector {
     /// Where the keys are.
     pub store: Arc<dyn Store>,
     /// How many may be opened at the same time: a restart must not be a flood.
-    pub pace: Arc<Semaphore>,
+    pub pace: Arc<Pace>,
     /// For login and binding.
     pub timeout: Duration,
     /// Who may try to log in.
@@ -103,9 +104,9 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Opens the session whose full JID is `session`.
-    pub async fn open(self, session: FullJid) -> Result<AccountSession, ConnectError> {
-        let _turn = self.pace.acquire().await.map_err(|_| ConnectError::Ending)?;
+    /// Opens the session whose full JID is `session`. `awaited` tells whether a client waits for it.
+    pub async fn open(self, session: FullJid, awaited: watch::Receiver<bool>) -> Result<AccountSession, ConnectError> {
+        let _turn = self.pace.turn(awaited).await.ok_or(ConnectError::Ending)?;
         let account = session.to_bare();
         let store = self.store.clone();
         let name = account.clone();

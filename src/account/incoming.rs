@@ -75,6 +75,8 @@ impl Account {
                     // What the account's own server refuses bears none (Prosody).
                     None => Output::Client(client, ToClient::Own(answer.bytes().clone())),
                 });
+            } else if self.reserved_nick(now, &stanza, out) {
+                // It is joined with that.
             } else if let Some(room) = self.rooms.get_mut(bare) {
                 let mut outs = Vec::new();
                 room.answered(now, &stanza, &mut outs);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use jid::BareJid;
 use secrecy::SecretString;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -20,6 +20,7 @@ use crate::account::gauge::Standing;
 use crate::account::guard::{Attempt, Guard};
 use crate::account::handle::{Handle, ToAccount};
 use crate::account::keys::{self, DeadKeys};
+use crate::account::pace::Pace;
 use crate::muc::Settings;
 use crate::net::background::busy;
 use crate::net::dial::Dialled;
@@ -31,8 +32,6 @@ use crate::xmpp::stanza::Stanza;
 
 /// How many messages may wait for an account.
 const QUEUE: usize = 256;
-/// How many account sessions may be opened at the same time.
-const PACE: usize = 32;
 
 /// The accounts of this process.
 pub struct Registry {
@@ -41,7 +40,7 @@ pub struct Registry {
     domains: HashMap<String, Arc<Domain>>,
     settings: Arc<Settings>,
     connect_timeout: Duration,
-    pace: Arc<Semaphore>,
+    pace: Arc<Pace>,
     tasks: TaskTracker,
     shutdown: watch::Receiver<bool>,
     guard: Arc<Guard>,
@@ -59,8 +58,7 @@ impl Registry {
         shutdown: watch::Receiver<bool>,
         guard: Arc<Guard>,
     ) -> Self {
-        let pace = Arc::new(Semaphore::new(PACE));
-        let (live, dead_keys) = (Arc::default(), DeadKeys::default());
+        let (live, dead_keys, pace) = (Arc::default(), DeadKeys::default(), Arc::default());
         Registry { live, store, domains, settings, connect_timeout, pace, tasks, shutdown, guard, dead_keys }
     }
 

@@ -386,19 +386,3 @@ fn s20_a_room_that_has_become_too_large_meanwhile_is_given_up() {
     stage.server(&gone(""));
     assert_eq!((stage.account.rooms().count(), stage.account.settings.kept.memory().used()), (0, 0));
 }
-
-#[test]
-fn a_room_that_is_given_up_meanwhile_is_an_outage() {
-    let (mut stage, _) = gap();
-    stage.client(A, &chat("m"));
-    let mut outs = Vec::new();
-    let now = stage.now;
-    stage.account.rooms.get_mut(ROOM).unwrap().give_up(now, &mut outs);
-    let told = |out: &Out| matches!(out, Out::All(all, gone) if all.len() == 2 && text_of(gone).contains("'333'"));
-    assert!(outs.iter().any(told), "{outs:?}");
-    assert!(outs.iter().any(|out| matches!(out, Out::Relay(A, said) if said.id().as_deref() == Some("m"))), "{outs:?}");
-}
-
-fn text_of(shared: &Shared) -> String {
-    String::from_utf8(shared.bytes().to_vec()).unwrap()
-}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::account::account::{Account, Link, Output, to_one};
+use crate::muc::room::Room;
 use crate::muc::{ClientId, Now};
 use crate::xmpp::ids;
 
@@ -19,6 +20,11 @@ impl Account {
         !self.rooms.is_empty() || !self.pending.is_empty() || self.bookmarks.want_session()
     }
 
+    /// Whether a client waits for the account session.
+    pub fn is_awaited(&self) -> bool {
+        !self.pending.is_empty() || self.rooms.values().any(Room::has_waiting)
+    }
+
     pub(super) fn is_up(&self) -> bool {
         matches!(self.link, Link::Up { .. })
     }
@@ -28,6 +34,9 @@ impl Account {
         self.patience = None;
         let session = self.session.clone();
         self.each_room(now, out, |room, outs| room.session_up(now, &session, outs));
+        let mut lost: Vec<&str> = self.rooms.values().filter(|room| room.is_lost()).map(Room::jid).collect();
+        lost.sort_unstable();
+        lost.into_iter().for_each(|room| self.autojoins.push(room));
         for (client, room, stanza) in std::mem::take(&mut self.pending) {
             self.dispatch(now, client, &room, stanza, out);
         }
@@ -82,6 +91,7 @@ impl Account {
         self.link = Link::Lost { retry_at: now.at + wait };
         self.patience = Some(now.at + self.connect_timeout);
         self.bookmarks_session_lost();
+        self.autojoins.clear();
         let errors = self.iqs.session_lost();
         out.extend(errors.iter().map(|(client, error)| to_one(*client, error)));
         self.each_room(now, out, |room, outs| room.session_lost(now, outs));

@@ -191,16 +191,31 @@ impl Room {
         }
     }
 
-    /// The account session is up: what was lost or could not be asked yet is joined.
+    /// The account session is up: what clients wait for is joined; what was lost, when it is its turn.
     pub fn session_up(&mut self, now: Now, session: &str, out: &mut Vec<Out>) {
         self.session = session.to_owned();
         if !self.waiting.is_empty() {
             self.start_join(now, out);
-        } else if matches!(self.phase, Phase::Lost { .. }) {
-            self.start_rejoin(now, out);
         } else if self.phase == Phase::Out {
             out.push(Out::Ended);
         }
+    }
+
+    /// Whether the room was lost, and nobody goes back to it just now.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.phase, Phase::Lost { .. })
+    }
+
+    /// Goes back to the room if it was lost.
+    pub fn go_back(&mut self, now: Now, out: &mut Vec<Out>) {
+        if self.is_lost() {
+            self.start_rejoin(now, out);
+        }
+    }
+
+    /// Whether the account's join is under way, with no client asking.
+    pub fn joins_by_itself(&self) -> bool {
+        matches!(self.phase, Phase::Joining { asker: None, .. })
     }
 
     /// The account session cannot be had: whoever waits passes through.

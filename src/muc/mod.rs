@@ -141,6 +141,8 @@ pub enum Out {
     Detached(ClientId),
     /// The client has met this limit.
     Limited(ClientId, &'static str),
+    /// The account is to go back to the room when it is the room's turn.
+    Lost,
     /// The account is not in the room, and nobody waits for it: forget it.
     Ended,
 }

@@ -46,7 +46,7 @@ pub(super) enum Phase {
     Joined,
     /// The account's leave is under way.
     Leaving { deadline: Instant },
-    /// Lost the room without anybody's will; goes back at that time, or when the account session is up again.
+    /// Lost the room without anybody's will; goes back when it is its turn, after that time.
     Lost { retry_at: Option<Instant> },
 }
 
@@ -181,6 +181,11 @@ impl Room {
     /// Whether the room has business with that client: it is attached, or waits for the answer to its join.
     pub fn knows(&self, client: ClientId) -> bool {
         self.is_attached(client) || self.waiting.iter().any(|w| w.client == client)
+    }
+
+    /// Whether a client waits for the answer to its join.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// How many things are kept for clients: their joins and what they sent behind them, who sent what, who invited whom.
@@ -472,7 +477,10 @@ impl Room {
             }
             Phase::Entering { deadline, .. } if now.at >= deadline => self.joined(now, out),
             Phase::Leaving { deadline } if now.at >= deadline => self.left(now, out),
-            Phase::Lost { retry_at: Some(at) } if now.at >= at => self.start_rejoin(now, out),
+            Phase::Lost { retry_at: Some(at) } if now.at >= at => {
+                self.phase = Phase::Lost { retry_at: None };
+                out.push(Out::Lost);
+            }
             _ => {}
         }
         self.tick_catch_up(now, out);

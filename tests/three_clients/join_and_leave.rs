@@ -17,6 +17,7 @@ async fn join_and_leave(stage: Stage) {
         let shown = client.join(room, "alice").await;
         let own = client.sees(mark, "itself", |s| s.is_own("alice", false, 110)).await;
         assert!(own.is("presence", &[("role", "participant"), ("affiliation", "none")]), "{}: {own:?}", client.name);
+        names(&own, client);
         let of = |o: &Occupant| [&o.nick, &o.role, &o.affiliation].map(String::clone);
         let shown: Vec<[String; 3]> = shown.iter().map(of).collect();
         assert_eq!(shown, [["alice", "participant", "none"], ["carol", "moderator", "owner"]], "{}", client.name);

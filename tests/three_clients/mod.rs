@@ -58,6 +58,11 @@ async fn nicks(client: &Client, room: &str) -> Vec<String> {
     client.view(room).await.into_iter().map(|o| o.nick).collect()
 }
 
+/// Presence of alice's own occupant names the client that it is shown to.
+fn names(seen: &Seen, client: &Client) {
+    assert_eq!(seen.text("jid"), format!("alice@localhost/{}", client.name), "{seen:?}");
+}
+
 /// The condition that something failed with.
 fn condition<T: std::fmt::Debug>(outcome: Result<T, Failure>) -> String {
     outcome.expect_err("this is not to work").error

@@ -19,6 +19,7 @@ async fn change_of_nick(stage: Stage) {
         assert_eq!(change.codes(), [110, 303], "{}", client.name);
         let own = client.sees_once(mark, "itself", present).await;
         assert_eq!(own.codes(), [110], "{}", client.name);
+        names(&own, client);
     }
     let change = carol.sees_once(carol_mark, "the change", renamed("alice", "alice2")).await;
     assert_eq!(change.codes(), [303]);

@@ -43,6 +43,7 @@ async fn voice(stage: Stage) {
     for (client, mark) in stage.since(marks) {
         let own = client.sees_once(mark, "its voice", role("alice", "participant")).await;
         assert_eq!(own.codes(), [110], "{}", client.name);
+        names(&own, client);
     }
     phone.groupchat(room, "heard", "and now?").await;
     for (client, mark) in stage.since(marks).chain([(carol, carol_mark)]) {

@@ -191,32 +191,17 @@ impl Account {
         }
     }
 
-    /// Joins the room with no client asking, or makes the account stay in it.
+    /// The account is to join the room with no client asking, or to stay in it.
     fn autojoin(&mut self, now: Now, room: &str, out: &mut Vec<Output>) {
         let Some((bookmark, _)) = self.bookmarks.autojoin(room) else { return };
-        let bookmark = bookmark.clone();
-        if !self.is_up() {
+        let (password, is_up) = (bookmark.password.clone(), self.is_up());
+        match self.rooms.get_mut(room) {
             // It is joined when the account session is up.
-            if let Some(found) = self.rooms.get_mut(room) {
-                found.is_bookmarked(bookmark.password.clone(), false);
-            }
-            return;
+            Some(found) if !is_up => found.is_bookmarked(password, false),
+            Some(_) => self.join_by_bookmark(now, room, None, out),
+            None if is_up => self.autojoins.push(room),
+            None => {}
         }
-        if !self.rooms.contains_key(room) {
-            if let Some([_, why]) = self.is_full_for(now, room) {
-                return out.push(Output::Limited(why));
-            }
-            self.takes_up(room);
-            let new = self.new_room(room);
-            self.rooms.insert(room.to_owned(), new);
-        }
-        let localpart = self.jid.node().map(|node| node.as_str());
-        let nick = bookmark.nick.as_deref().or(self.bookmarks.last_nick(room)).or(localpart).unwrap_or_default();
-        let nick = nick.to_owned();
-        let Some(found) = self.rooms.get_mut(room) else { return };
-        let mut outs = Vec::new();
-        found.autojoin(now, &nick, bookmark.password.clone(), &mut outs);
-        self.spread(now, room, outs, out);
     }
 
     /// A room that the account is not in yet, with what its bookmark says.
