@@ -45,7 +45,11 @@ impl Stage {
 
     /// A is in the room as `nick`, with one other occupant.
     fn joined() -> Self {
-        let mut stage = Stage::new();
+        Stage::joined_with(Settings::default())
+    }
+
+    fn joined_with(settings: Settings) -> Self {
+        let mut stage = Stage::with(settings);
         stage.client(A, &join("nick", "a1"));
         assert_eq!(stage.commands(), ["connect"]);
         stage.give(Input::SessionUp(None));

@@ -88,9 +88,12 @@ fn who_comes_behind_waits_its_turn_and_who_goes_meanwhile_is_in_nobodys_way() {
 
 #[test]
 fn the_account_does_not_leave_a_room_that_a_client_enters() {
-    let mut stage = entering();
+    let soon = Settings { leave_grace: Duration::from_secs(1), ..Settings::default() };
+    let mut stage = Stage::joined_with(soon);
+    stage.client(B, &enter("b1", "<status>new</status>"));
     stage.client(A, &leave("nick"));
     stage.pass(Duration::from_secs(4));
+    assert_eq!(stage.up.len(), 1);
     stage.reflect();
     stage.pass(Duration::from_secs(60));
     assert!(!stage.up().iter().any(|up| up.contains("unavailable") || up.contains("<show>away")));

@@ -461,8 +461,10 @@ impl Room {
             Phase::Out | Phase::Joined => None,
         };
         let joined = self.phase == Phase::Joined;
-        let empty = self.empty_since.filter(|_| joined && !self.stays()).map(|since| since + self.settings.offline_ttl);
-        let leave = self.leave_at.map(|(at, _)| at);
+        // Nobody leaves a room that a client is entering.
+        let may_leave = joined && self.waiting.is_empty() && !self.stays();
+        let empty = self.empty_since.filter(|_| may_leave).map(|since| since + self.settings.offline_ttl);
+        let leave = self.leave_at.filter(|_| may_leave).map(|(at, _)| at);
         let resend = self.resend.deadline().filter(|_| joined);
         let seen = self.visibility.deadline();
         let entrance = self.entrance.as_ref().map(Entrance::deadline);
