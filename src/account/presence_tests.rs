@@ -160,3 +160,55 @@ fn another_nick_takes_the_best_presence_along_and_a_refusal_changes_nothing() {
     stage.client(A, &present("q", "dnd"));
     assert!(stage.up()[0].contains("<show>away</show>"), "B's, as it was before it asked");
 }
+
+#[test]
+fn one_rename_for_all_and_errors_for_the_asker_only() {
+    let mut stage = Stage::joined();
+    stage.client(B, &join("nick", "b1"));
+    stage.forget();
+    stage.client(B, &format!("<presence to='{ROOM}/taken' id='n1'/>"));
+    assert_eq!(stage.up().len(), 1);
+    stage.server(&format!(
+        "<presence from='{ROOM}/taken' to='{SESSION}' id='n1' type='error'><error type='cancel'><conflict \
+         xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
+    ));
+    assert!(stage.seen(A).is_empty());
+    assert_eq!(stage.seen(B).len(), 1);
+    stage.client(B, &format!("<presence to='{ROOM}/new' id='n2'/>"));
+    stage.server(&gone("<status code='303'/>").replace("role='none'", "role='none' nick='new'"));
+    stage.server(&format!(
+        "<presence from='{ROOM}/new' to='{SESSION}' id='n2'><x xmlns='http://jabber.org/protocol/muc#user'>\
+         <item affiliation='owner' role='moderator' jid='{SESSION}'/><status code='110'/></x></presence>"
+    ));
+    assert_eq!((stage.seen(A).len(), stage.seen(B).len()), (2, 2));
+    assert_eq!(stage.account.rooms().next().unwrap().nick(), "new");
+}
+
+#[test]
+fn presence_goes_up_only_on_change_and_is_always_reflected_to_its_sender() {
+    let mut stage = Stage::joined();
+    stage.client(B, &join("nick", "b1"));
+    stage.forget();
+    stage.client(A, &format!("<presence to='{ROOM}/nick' id='p1'><show>away</show></presence>"));
+    assert!(stage.up().is_empty(), "B is available, which is better");
+    let seen = stage.seen(A);
+    assert!(seen.len() == 1 && seen[0].contains("id='p1'") && seen[0].contains("110"), "{seen:?}");
+    assert!(stage.seen(B).is_empty());
+    stage.client(B, &format!("<presence to='{ROOM}/nick' id='p2'><show>dnd</show></presence>"));
+    let up = stage.up();
+    assert!(up.len() == 1 && up[0].contains("away"), "{up:?}");
+}
+
+#[test]
+fn presence_of_a_client_that_is_not_attached() {
+    let mut stage = Stage::joined();
+    stage.client(B, &format!("<presence to='{ROOM}/nick' id='x'/>"));
+    let seen = stage.seen(B);
+    assert!(seen[0].contains("item-not-found"), "{seen:?}");
+    assert_eq!(seen[1], "detached room@muc.example seen=1");
+    stage.client(B, &leave("nick"));
+    assert_eq!(stage.seen(B), ["detached room@muc.example seen=2"]);
+    stage.client(B, "<presence to='friend@example/phone'/>");
+    assert!(stage.seen(B)[0].starts_with("relay seen=3 passes=false"));
+    assert!(stage.up().is_empty());
+}

@@ -87,3 +87,28 @@ fn what_is_received_is_everybodys_and_an_error_its_authors() {
     stage.server(&refusal("x", "one"));
     assert_eq!([B, C].map(|client| stage.seen(client).len()), [0, 0]);
 }
+
+#[test]
+fn private_messages_go_out_as_they_are_and_come_in_to_everybody() {
+    let mut stage = Stage::joined();
+    stage.client(B, &join("nick", "b1"));
+    stage.forget();
+    let sent = format!("<message to='{ROOM}/other' type='chat' id='pm'><body>x</body></message>");
+    stage.client(A, &sent);
+    assert_eq!(stage.up(), [sent]);
+    stage.server(&format!("<message from='{ROOM}/other' to='{SESSION}' type='chat' id='r'><body>y</body></message>"));
+    assert_eq!((stage.seen(A).len(), stage.seen(B).len()), (1, 1));
+    stage.client(A, &format!("<message to='{ROOM}/other' type='error' id='r'/>"));
+    assert!(stage.up().is_empty(), "servers kick for it");
+}
+
+#[test]
+fn an_error_goes_to_the_author_alone() {
+    let mut stage = Stage::joined();
+    stage.client(B, &join("nick", "b1"));
+    stage.forget();
+    stage.client(B, &chat("m1"));
+    stage.server(&format!("<message from='{ROOM}' to='{SESSION}' type='error' id='m1'><error/></message>"));
+    assert!(stage.seen(A).is_empty());
+    assert_eq!(stage.seen(B).len(), 1);
+}

@@ -44,7 +44,7 @@ impl Invitations {
     }
 
     /// How many are remembered.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_invited.len()
     }
 

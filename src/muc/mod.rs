@@ -22,6 +22,7 @@ pub mod memory;
 mod message;
 mod muji;
 mod nick;
+mod occupancy;
 pub mod occupant;
 pub mod pace;
 mod presence;

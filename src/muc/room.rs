@@ -9,9 +9,8 @@ use crate::muc::authors::Authors;
 use crate::muc::autojoin::Autojoin;
 use crate::muc::budget::Footprint;
 use crate::muc::challenge::Challenge;
-use crate::muc::codes::{self, Departure, MucUser};
 use crate::muc::entrance::Entrance;
-use crate::muc::history::{History, Keeping};
+use crate::muc::history::History;
 use crate::muc::invitations::Invitations;
 use crate::muc::join::{Join, Waiter};
 use crate::muc::membership::FIRST_RETRY;
@@ -20,13 +19,12 @@ use crate::muc::presence::{Attached, Shown};
 use crate::muc::probe::Probes;
 use crate::muc::repair::Repair;
 use crate::muc::resend::Resend;
-use crate::muc::self_presence::{SelfPresence, with_own_jid};
+use crate::muc::self_presence::SelfPresence;
 use crate::muc::subject::Subject;
 use crate::muc::verify::Verified;
 use crate::muc::visibility::Visibility;
-use crate::muc::{Audience, ClientId, Now, Out, Settings, actor, item};
+use crate::muc::{Audience, ClientId, Now, Out, Settings};
 use crate::xmpp::conditions::{StanzaCondition, error_reply};
-use crate::xmpp::ns;
 use crate::xmpp::shared::Shared;
 use crate::xmpp::stanza::{Kind, Stanza};
 
@@ -322,131 +320,6 @@ impl Room {
             _ => {}
         }
         self.keep_nothing_if_outside();
-    }
-
-    fn room_presence(&mut self, now: Now, nick: Option<String>, stanza: Stanza, out: &mut Vec<Out>) {
-        match stanza.type_().as_deref() {
-            None => match nick {
-                Some(nick) => self.occupant_available(now, &nick, stanza, out),
-                None => self.room_itself(stanza, out),
-            },
-            Some("unavailable") => match nick {
-                Some(nick) => self.occupant_unavailable(now, &nick, stanza, out),
-                // ejabberd says farewell with this at a leave.
-                None => self.show_all(Shared::new(&stanza, None), out),
-            },
-            Some("error") => self.presence_error(now, stanza, out),
-            Some(_) => self.show_all(Shared::new(&stanza, None), out),
-        }
-    }
-
-    fn room_itself(&mut self, stanza: Stanza, out: &mut Vec<Out>) {
-        if stanza.tree().is_ok_and(|tree| tree.root().child("c", ns::CAPS).is_some()) {
-            // ejabberd says so what the room can do.
-            *self.history.keeping() = Keeping::Queue;
-        }
-        let shared = Arc::new(Shared::new(&stanza.edit().finish(), None));
-        self.room_presence = Some(shared.clone());
-        if !self.room_is_shown_again() {
-            self.show_shared(shared, out);
-        }
-    }
-
-    fn occupant_available(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
-        let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
-        if self.is_shown_again(nick, &stanza) || self.answers_probe(now, nick, &stanza, out) {
-            return;
-        }
-        self.leaves_nick_to_sibling(nick, &user);
-        match self.phase.clone() {
-            Phase::Joining { keep, asker, .. } if user.has(codes::SELF) => {
-                // Kept for as long as the account stays: a copy, so that it does not pin the read buffer.
-                self.entered(now, nick, stanza.edit().finish(), &user, keep, asker, out);
-            }
-            Phase::Entering { .. } | Phase::Joined | Phase::Leaving { .. } if nick == self.nick => {
-                if let Some(own) = &mut self.own {
-                    own.update(item::settled(&stanza, false).unwrap_or_else(|| stanza.edit().finish()));
-                }
-                self.look_again();
-                self.show_own(&stanza, out);
-                if let Some(id) = stanza.id() {
-                    self.presence_answered(now, &id, out);
-                }
-            }
-            _ => {
-                let shared = Arc::new(actor::shared(&stanza, &self.session));
-                let settled = item::settled(&stanza, true);
-                self.occupants.available(nick, settled.as_ref().unwrap_or(&stanza));
-                self.keep_to_budget(Some(nick));
-                self.show_shared(shared, out);
-            }
-        }
-    }
-
-    fn occupant_unavailable(&mut self, now: Now, nick: &str, stanza: Stanza, out: &mut Vec<Out>) {
-        let own = nick == self.nick && !matches!(self.phase, Phase::Joining { .. } | Phase::Out);
-        if self.answers_probe(now, nick, &stanza, out) {
-            return;
-        }
-        if !own {
-            self.occupants.unavailable(nick);
-            self.history.author_left(nick);
-            return self.show_all(actor::shared(&stanza, &self.session), out);
-        }
-        let user = stanza.tree().map(|tree| MucUser::read(&tree)).unwrap_or_default();
-        if self.is_siblings_end(now, &user, out) {
-            return;
-        }
-        let shared = with_own_jid(&stanza, &self.session);
-        if user.has(codes::NEW_NICK) {
-            self.shown.renamed();
-            self.visibility.renamed();
-            if let Some(new) = user.items.iter().find_map(|i| i.nick.clone()) {
-                self.history.author_left(nick);
-                self.nick = new;
-                let own_jid = self.own_jid();
-                if let Some(own) = &mut self.own {
-                    own.rename(&own_jid);
-                }
-            }
-            self.show_all(shared, out);
-            self.present_best(now, None, out);
-            return self.ask_next_nick(now, out);
-        }
-        let leaving = matches!(self.phase, Phase::Leaving { .. });
-        let held = self.end_repair();
-        self.show_all(shared, out);
-        self.detach_all(out);
-        match Departure::read(&user) {
-            Departure::Technical => self.lost(now, out),
-            Departure::Unmarked if !leaving => self.lost(now, out),
-            departure => {
-                self.put_out |= departure == Departure::Removed;
-                self.left(now, out);
-            }
-        }
-        for (client, stanza) in held {
-            self.from_client(now, client, stanza, out);
-        }
-    }
-
-    fn presence_error(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Out>) {
-        let answers = stanza.id().map(|id| id.into_owned());
-        if let Phase::Joining { id, keep, asker, .. } = self.phase.clone()
-            && answers.as_deref().is_none_or(|answer| answer == id)
-        {
-            return self.join_failed(now, stanza, keep, asker, out);
-        }
-        if answers.as_deref().is_some_and(|id| self.rejoin_refused(now, id, out)) {
-            return;
-        }
-        if let Some(client) = self.authors.answered(&stanza) {
-            out.push(Out::One(client, Arc::new(Shared::new(&stanza, None))));
-        }
-        if let Some(id) = answers {
-            self.nick_refused(now, &id, out);
-            self.presence_answered(now, &id, out);
-        }
     }
 
     // ---- the account session and the clock
