@@ -248,6 +248,10 @@ impl World {
         self.down.push_back(format!("<iq{from} to='{SESSION}' id='{id}' type='result'>{result}</iq>"));
     }
 
+    fn somebody_waits(&self) -> bool {
+        !self.account.pending.is_empty() || self.account.rooms().any(Room::has_waiting)
+    }
+
     /// The person sets a bookmark, or takes it away.
     fn bookmarks(&mut self) {
         if !self.account.settings.bookmarks {
@@ -256,8 +260,8 @@ impl World {
         self.bookmark = !self.bookmark;
         self.must = match self.bookmark {
             true => Must::BeIn,
-            // What the account has not heard of cannot go.
-            false if self.account.bookmarks.any() => Must::BeOut,
+            // What the account has not heard of cannot go, and who waits to be let in is, afterwards.
+            false if self.account.bookmarks.any() && !self.somebody_waits() => Must::BeOut,
             false => Must::Either,
         };
         let event = format!(

@@ -46,12 +46,13 @@ impl Room {
     /// The person does not want that any more: the account leaves, whoever is attached.
     pub fn bookmark_gone(&mut self, now: Now, out: &mut Vec<Out>) {
         self.autojoin = None;
-        match self.phase {
+        match &mut self.phase {
             Phase::Joined | Phase::Entering { .. } | Phase::Joining { asker: None, .. } => self.start_leave(now, out),
             Phase::Lost { .. } if self.waiting.is_empty() => self.left(now, out),
             // A client joins just now, and so wants it; it alone.
             Phase::Lost { .. } => self.phase = Phase::Out,
-            Phase::Joining { .. } | Phase::Leaving { .. } | Phase::Out => {}
+            Phase::Joining { keep, .. } => *keep = false,
+            Phase::Leaving { .. } | Phase::Out => {}
         }
     }
 

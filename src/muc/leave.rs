@@ -120,7 +120,11 @@ impl Room {
         out.push(Out::Up(leave));
         self.leave_at = None;
         self.empty_since = None;
-        self.phase = Phase::Leaving { deadline: now.at + self.settings.join_timeout };
+        let join = match &self.phase {
+            Phase::Joining { id, .. } => Some(id.clone()),
+            _ => None,
+        };
+        self.phase = Phase::Leaving { deadline: now.at + self.settings.join_timeout, join };
     }
 
     pub(super) fn tick_leave(&mut self, now: Now, out: &mut Vec<Out>) {

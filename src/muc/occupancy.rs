@@ -126,6 +126,12 @@ impl Room {
         {
             return self.join_failed(now, stanza, keep, asker, out);
         }
+        if let (Phase::Leaving { join: Some(join), .. }, Some(refused)) = (&self.phase, &answers)
+            && join == refused
+        {
+            // There is nothing to leave.
+            return self.left(now, out);
+        }
         if answers.as_deref().is_some_and(|id| self.rejoin_refused(now, id, out)) {
             return;
         }

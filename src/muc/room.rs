@@ -42,8 +42,8 @@ pub(super) enum Phase {
     Entering { deadline: Instant, keep: bool },
     /// In the room.
     Joined,
-    /// The account's leave is under way.
-    Leaving { deadline: Instant },
+    /// The account's leave is under way; `join`: the id of a join that is not answered, either.
+    Leaving { deadline: Instant, join: Option<String> },
     /// Lost the room without anybody's will; goes back when it is its turn, after that time.
     Lost { retry_at: Option<Instant> },
 }
@@ -327,7 +327,7 @@ impl Room {
     /// When the room wants to be woken.
     pub fn deadline(&self) -> Option<Instant> {
         let phase = match &self.phase {
-            Phase::Joining { deadline, .. } | Phase::Entering { deadline, .. } | Phase::Leaving { deadline } => {
+            Phase::Joining { deadline, .. } | Phase::Entering { deadline, .. } | Phase::Leaving { deadline, .. } => {
                 Some(*deadline)
             }
             Phase::Lost { retry_at } => *retry_at,
@@ -354,7 +354,7 @@ impl Room {
                 self.join_timed_out(now, keep, asker, out);
             }
             Phase::Entering { deadline, .. } if now.at >= deadline => self.joined(now, out),
-            Phase::Leaving { deadline } if now.at >= deadline => self.left(now, out),
+            Phase::Leaving { deadline, .. } if now.at >= deadline => self.left(now, out),
             Phase::Lost { retry_at: Some(at) } if now.at >= at => {
                 self.phase = Phase::Lost { retry_at: None };
                 out.push(Out::Lost);

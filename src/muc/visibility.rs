@@ -43,8 +43,8 @@ struct Asking {
 
 #[derive(Debug)]
 enum Question {
-    /// The ids of the lists that have not come yet.
-    Lists(Vec<String>),
+    /// The ids of the lists that have not come yet, and whether one was refused.
+    Lists(Vec<String>, bool),
     /// The id of the join again, and whether our own presence has answered it.
     Rejoin(String, bool),
 }
@@ -78,7 +78,7 @@ impl Visibility {
     fn rejoin(&mut self) -> Option<(&str, &mut bool)> {
         match &mut self.asking.as_mut()?.what {
             Question::Rejoin(id, answered) => Some((id, answered)),
-            Question::Lists(_) => None,
+            Question::Lists(..) => None,
         }
     }
 }
@@ -178,7 +178,7 @@ impl Room {
                 ns::MUC_ADMIN
             ))));
         }
-        Question::Lists(ids)
+        Question::Lists(ids, false)
     }
 
     fn ask_by_rejoin(&mut self, out: &mut Vec<Out>) -> Question {
@@ -202,21 +202,23 @@ impl Room {
             return;
         }
         let from_room = stanza.from().is_some_and(|from| from == self.jid);
-        let (Some(Asking { what: Question::Lists(ids), .. }), Some(id)) = (&mut self.visibility.asking, stanza.id())
+        let (Some(Asking { what: Question::Lists(ids, refused), .. }), Some(id)) =
+            (&mut self.visibility.asking, stanza.id())
         else {
             return;
         };
         let Some(at) = ids.iter().position(|asked| *asked == id).filter(|_| from_room) else { return };
         ids.remove(at);
-        let last = ids.is_empty();
+        *refused |= !stanza.is_type("result");
+        let (last, refused) = (ids.is_empty(), *refused);
         if self.visibility.sees && stanza.is_type("result") {
             let jids = stanza.tree().map(|tree| listed(&tree)).unwrap_or_default();
             self.occupants.change(|nick, presence| item::with_jids(presence, jids.get(nick)?));
         }
         if last {
             self.jids_asked(now, out);
-            // The lists are refused to who is no moderator any more, and may see JIDs all the same.
-            self.visibility.behind = self.visibility.sees && !self.is_moderator();
+            // To who was no moderator just then; the next join asks again.
+            self.visibility.behind = self.visibility.sees && refused;
         }
     }
 
