@@ -106,17 +106,32 @@ impl Room {
         let held = self.end_repair();
         self.show_all(shared, out);
         self.detach_all(out);
-        match Departure::read(&user) {
-            Departure::Technical => self.lost(now, out),
-            Departure::Unmarked if !leaving => self.lost(now, out),
-            departure => {
-                self.put_out |= departure == Departure::Removed;
-                self.left(now, out);
-            }
+        let departure = Departure::read(&user);
+        self.put_out |= departure == Departure::Removed;
+        let technical = departure == Departure::Technical || departure == Departure::Unmarked && !leaving;
+        match self.visibility.unanswered_rejoin().filter(|_| !leaving) {
+            Some(id) => self.crossed_by_rejoin(now, id, technical, out),
+            None if technical => self.lost(now, out),
+            None => self.left(now, out),
         }
         for (client, stanza) in held {
             self.from_client(now, client, stanza, out);
         }
+    }
+
+    /// The account was put out while a join again was on its way, which lets it in once more: where it would go back,
+    /// it stays; else it leaves.
+    fn crossed_by_rejoin(&mut self, now: Now, id: String, stays: bool, out: &mut Vec<Out>) {
+        if !stays {
+            self.start_leave(now, out);
+        }
+        self.forget();
+        self.give_up_resends(out);
+        let deadline = now.at + self.settings.join_timeout;
+        self.phase = match stays {
+            true => Phase::Joining { deadline, id, keep: true, asker: None },
+            false => Phase::Leaving { deadline, join: Some(id) },
+        };
     }
 
     fn presence_error(&mut self, now: Now, stanza: Stanza, out: &mut Vec<Out>) {

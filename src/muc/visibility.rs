@@ -75,6 +75,14 @@ impl Visibility {
         self.replays.retain(|(waiting, _)| *waiting != client);
     }
 
+    /// The id of a join again that the room has not answered.
+    pub(super) fn unanswered_rejoin(&self) -> Option<String> {
+        match &self.asking.as_ref()?.what {
+            Question::Rejoin(id, false) => Some(id.clone()),
+            Question::Rejoin(..) | Question::Lists(..) => None,
+        }
+    }
+
     fn rejoin(&mut self) -> Option<(&str, &mut bool)> {
         match &mut self.asking.as_mut()?.what {
             Question::Rejoin(id, answered) => Some((id, answered)),
