@@ -406,7 +406,7 @@ impl Account {
                     unsettled.push(client);
                 }
                 Out::Ask(client, stanza) => self.ask(now, client, stanza, out),
-                Out::Said(author, sent) => self.said(author, sent, out),
+                Out::Said(author, sent, mark) => self.said(author, sent, mark, out),
                 Out::Detached(client) => {
                     unasked.extend(self.iqs.detached(client, room));
                     unsettled.push(client);

@@ -27,16 +27,18 @@ struct Sent {
     id: String,
     author: ClientId,
     jid: FullJid,
+    /// What has been taken off it, to stand in its copies.
+    mark: Option<Box<str>>,
 }
 
 impl Authors {
     /// `author`, whose full JID is `jid`, has sent this.
-    fn remember(&mut self, author: ClientId, jid: &FullJid, sent: &Stanza) {
+    fn remember(&mut self, author: ClientId, jid: &FullJid, sent: &Stanza, mark: Option<Box<str>>) {
         if self.sent.len() == MOST {
             self.sent.pop_front();
         }
         let (to, id) = (sent.to().unwrap_or_default().into_owned(), sent.id().unwrap_or_default().into_owned());
-        self.sent.push_back(Sent { to, id, author, jid: jid.clone() });
+        self.sent.push_back(Sent { to, id, author, jid: jid.clone(), mark });
     }
 
     /// Whose message it is, of several alike the latest.
@@ -47,10 +49,10 @@ impl Authors {
 }
 
 impl Account {
-    /// A client's message goes up, and may be copied.
-    pub(super) fn said(&mut self, author: ClientId, sent: Stanza, out: &mut Vec<Output>) {
+    /// A client's message goes up, without its `mark`, and may be copied.
+    pub(super) fn said(&mut self, author: ClientId, sent: Stanza, mark: Option<Box<str>>, out: &mut Vec<Output>) {
         if let Some(known) = self.clients.get(&author) {
-            self.authors.remember(author, &known.jid, &sent);
+            self.authors.remember(author, &known.jid, &sent, mark);
         }
         out.push(Output::Up(sent));
     }
@@ -63,7 +65,11 @@ impl Account {
         let (to, id) = (message.attr("to").unwrap_or_default(), message.attr("id").unwrap_or_default());
         let Some(said) = self.authors.of(&to, &id).filter(|said| said.author != client) else { return };
         if let Some(from) = message.attr_range("from") {
-            out.push(to_one(client, &copy.edit().splice(from, &escape(said.jid.as_str())).finish()));
+            let mut edit = copy.edit().splice(from, &escape(said.jid.as_str()));
+            if let Some(mark) = &said.mark {
+                edit = edit.append_to(message, mark);
+            }
+            out.push(to_one(client, &edit.finish()));
         }
     }
 }

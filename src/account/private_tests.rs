@@ -66,6 +66,20 @@ fn siblings_are_shown_the_servers_copies_as_the_authors_who_sees_none() {
 }
 
 #[test]
+fn the_mark_of_a_private_message_goes_up_by_the_room_and_into_the_copies() {
+    let mut stage = three();
+    let mark = "<x xmlns='http://jabber.org/protocol/muc#user'/>";
+    stage.client(A, &whisper("w1", "other", mark));
+    assert_eq!(stage.up(), [whisper("w1", "other", "")]);
+    stage.give(Input::Copied(B, Stanza::own(copy(B, "w1", "other"))));
+    let seen = Stanza::own(stage.seen(B).remove(0));
+    let tree = seen.tree().unwrap();
+    let sent = tree.root().children().next().unwrap().children().next().unwrap();
+    let message = sent.children().find(|c| c.name() == "message").unwrap();
+    assert!(message.child("x", "http://jabber.org/protocol/muc#user").is_some(), "{}", text(&seen));
+}
+
+#[test]
 fn what_is_received_is_everybodys_and_an_error_its_authors() {
     let mut stage = three();
     stage.server(&format!("<message from='{ROOM}/other' to='{SESSION}' type='chat'><body>psst</body></message>"));

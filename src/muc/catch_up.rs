@@ -77,7 +77,7 @@ impl Room {
                 catch_up.messages.extend(message.map(|message| message.edit().set("to", session.as_str()).finish()));
             }
             Some(_) => {}
-            None => catch_up.later.push(stanza),
+            None => catch_up.later.push(stanza.edit().finish()),
         }
         if catch_up.later.len() > MOST_LATER {
             self.caught_up(now, false, out);

@@ -137,8 +137,9 @@ pub enum Out {
     Relay(ClientId, Stanza),
     /// An IQ of an attached client, to be sent over the account session and its answer brought back.
     Ask(ClientId, Stanza),
-    /// Out on the account session: the client's message, of which the server may send its other clients copies.
-    Said(ClientId, Stanza),
+    /// Out on the account session: the client's message, of which the server may send its other clients copies;
+    /// and what has been taken off it, to be put in those.
+    Said(ClientId, Stanza, Option<Box<str>>),
     /// The client is no longer attached.
     Detached(ClientId),
     /// The client has met this limit.
