@@ -634,6 +634,8 @@ impl View {
     }
 }
 
+/// How many, and from which seed on: `MINIMIX_TEST_COUNT`, `MINIMIX_TEST_SEED`. With `--profile lab` 100,000 take half a
+/// minute.
 #[test]
 fn every_view_is_that_of_a_client_that_joined_by_itself() {
     let number = |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
