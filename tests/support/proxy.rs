@@ -124,7 +124,8 @@ impl Setup {
             let mut proxy = Proxy { setup: self.clone(), certs, dir, ports, child: None };
             match proxy.launch() {
                 Ok(()) => return proxy,
-                Err(why) if why.contains("in use") => proxy.kill(),
+                // Taken meanwhile, or the same port was free twice.
+                Err(why) if why.contains("in use") || why.contains("listened on twice") => proxy.kill(),
                 Err(why) => {
                     proxy.kill();
                     panic!("the proxy does not start: {why}");
