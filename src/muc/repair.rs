@@ -73,11 +73,11 @@ impl Repair {
 impl Room {
     /// The account is not in the room, and nobody has said so: it goes back at once.
     pub(super) fn not_in(&mut self, now: Now, out: &mut Vec<Out>) {
-        if self.phase != Phase::Joined || self.repair.is_some() {
-            return;
-        }
         if self.can_repair() {
             return self.start_repair(now, out);
+        }
+        if self.phase != Phase::Joined || self.repair.is_some() {
+            return;
         }
         self.tell_outage(out);
         self.lost(now, out);
@@ -86,9 +86,13 @@ impl Room {
         }
     }
 
-    /// Somebody is attached, and what was said meanwhile can be told from what was said before.
+    /// The account is in as far as it knows, somebody is attached, and what was said meanwhile can be told from what was said before.
     pub(super) fn can_repair(&self) -> bool {
-        !self.attached.is_empty() && self.own.is_some() && self.settings.history > 0
+        self.phase == Phase::Joined
+            && self.repair.is_none()
+            && !self.attached.is_empty()
+            && self.own.is_some()
+            && self.settings.history > 0
     }
 
     fn start_repair(&mut self, now: Now, out: &mut Vec<Out>) {

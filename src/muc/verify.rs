@@ -138,22 +138,19 @@ impl Room {
         // Asked again only after `verify_after`, whatever the answer was.
         self.verified.heard = Some(now.at);
         let waiting = std::mem::take(&mut self.verified.waiting);
-        if answer == Answer::Out {
-            // If it can be repaired, they are in all the same.
-            let answered = if self.can_repair() { Vec::new() } else { waiting.clone() };
-            for (client, ping) in answered {
-                self.answer_ping(client, &ping, answer, out);
-            }
+        if answer == Answer::Out && self.can_repair() {
+            // Then they are in all the same.
             self.not_in(now, out);
-            if self.repair.is_some() {
-                for (client, ping) in waiting {
-                    self.hold_for_repair(client, ping, out);
-                }
+            for (client, ping) in waiting {
+                self.hold_for_repair(client, ping, out);
             }
             return;
         }
         for (client, ping) in waiting {
             self.answer_ping(client, &ping, answer, out);
+        }
+        if answer == Answer::Out {
+            self.not_in(now, out);
         }
     }
 }
