@@ -67,6 +67,21 @@ fn who_is_not_in_goes_back() {
 }
 
 #[test]
+fn who_asks_while_the_account_leaves_is_answered_too() {
+    let mut stage = Stage::joined();
+    stage.pass(Duration::from_secs(15 * 60));
+    let ping = stage.up().into_iter().find(|up| up.contains("urn:xmpp:ping")).unwrap();
+    stage.client(A, &format!("<iq to='{ROOM}/nick' type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"));
+    let now = stage.now;
+    stage.account.rooms.get_mut(ROOM).unwrap().bookmark_gone(now, &mut Vec::new());
+    let id = Stanza::own(ping).id().unwrap().into_owned();
+    let condition = "<not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>";
+    let error = format!("<error type='cancel'>{condition}</error>");
+    stage.server(&format!("<iq from='{ROOM}/nick' to='{SESSION}' id='{id}' type='error'>{error}</iq>"));
+    assert!(stage.seen(A)[0].contains("id='p'"));
+}
+
+#[test]
 fn s15_another_answer_says_nothing() {
     let (mut stage, id) = asked();
     for from in [ROOM, "room@muc.example/other", "user@example", "muc.example"] {
