@@ -100,7 +100,7 @@ impl Occupants {
 
     /// Whether it is so with every presence.
     pub fn all(&self, is_so: impl Fn(&Stanza) -> bool) -> bool {
-        self.presences().all(|presence| is_so(&as_stanza(presence)))
+        self.presences().all(|presence| is_so(&presence.to_stanza()))
     }
 
     /// Puts another presence in the place of each for which there is one.
@@ -109,7 +109,7 @@ impl Occupants {
             .by_nick
             .iter()
             .filter_map(|known| {
-                let changed = change(&known.0.nick, &as_stanza(&known.0.stanza))?;
+                let changed = change(&known.0.nick, &known.0.stanza.to_stanza())?;
                 Some((known.0.nick.clone(), changed))
             })
             .collect();
@@ -120,7 +120,7 @@ impl Occupants {
 
     /// The same for one.
     pub fn change_one(&mut self, nick: &str, change: impl Fn(&Stanza) -> Option<Stanza>) {
-        if let Some(changed) = self.get(nick).and_then(|known| change(&as_stanza(known))) {
+        if let Some(changed) = self.get(nick).and_then(|known| change(&known.to_stanza())) {
             self.available(nick, &changed);
         }
     }
@@ -144,8 +144,4 @@ impl Occupants {
     pub fn clear(&mut self) {
         (self.by_nick, self.bytes) = (IndexSet::new(), 0);
     }
-}
-
-fn as_stanza(presence: &Shared) -> Stanza {
-    Stanza::own(presence.bytes().to_vec())
 }

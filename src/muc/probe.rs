@@ -76,7 +76,7 @@ impl Room {
         let same = |known: &Stanza| !gone && item::same_but_jids(&without_codes(known), &without_codes(stanza));
         let own = asked == self.nick;
         let nothing_new = match self.occupants.get(asked) {
-            Some(known) => same(&Stanza::own(known.bytes().to_vec())),
+            Some(known) => same(&known.to_stanza()),
             None if own => self.own.as_ref().is_some_and(|own| same(own.stanza())),
             None => gone,
         };

@@ -230,11 +230,7 @@ impl Room {
 
 /// Whether two stanzas say the same.
 fn same(a: &Shared, b: &Shared) -> bool {
-    a.bytes() == b.bytes() || item::same(&as_stanza(a), &as_stanza(b))
-}
-
-fn as_stanza(shared: &Shared) -> Stanza {
-    Stanza::own(shared.bytes().to_vec())
+    a.bytes() == b.bytes() || item::same(&a.to_stanza(), &b.to_stanza())
 }
 
 fn is_certainly_same_person(a: &Shared, b: &Shared) -> bool {
@@ -248,7 +244,7 @@ fn is_certainly_same_person(a: &Shared, b: &Shared) -> bool {
 
 /// What the room would have sent when that occupant left.
 fn unavailable(presence: &Shared) -> Option<Stanza> {
-    let stanza = as_stanza(presence);
+    let stanza = presence.to_stanza();
     let tree = stanza.tree().ok()?;
     let item = MucUser::read(&tree).items.into_iter().next();
     let attribute = |name: &str, value: Option<&str>| value.map(|v| format!(" {name}='{}'", escape(v)));

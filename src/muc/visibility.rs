@@ -276,7 +276,7 @@ impl Room {
             self.look_again();
             return !self.visibility.renamed;
         }
-        let known = self.occupants.get(nick).map(|known| Stanza::own(known.bytes().to_vec()));
+        let known = self.occupants.get(nick).map(|known| known.to_stanza());
         if *answered || !known.is_some_and(|known| item::same_but_jids(&known, stanza)) {
             return false;
         }

@@ -52,6 +52,11 @@ impl Shared {
         &self.bytes
     }
 
+    /// A copy, to be looked into and changed.
+    pub fn to_stanza(&self) -> Stanza {
+        Stanza::own(self.bytes.to_vec())
+    }
+
     /// Writes the frame for the client whose full JID, escaped for XML, is `jid`.
     pub fn write(&self, jid: &str, out: &mut BytesMut) {
         out.reserve(self.bytes.len() + 3 * jid.len() + 8);

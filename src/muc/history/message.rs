@@ -80,7 +80,7 @@ impl Message {
 
     /// The same, to be looked into and changed.
     pub(super) fn stanza(&self) -> Stanza {
-        Stanza::own(self.bytes().to_vec())
+        self.delivered.stanza.to_stanza()
     }
 
     /// Something else is shown in its place, at its time.
